@@ -1,0 +1,50 @@
+//! Deliveries: one alert message to one endpoint, and how it ended.
+
+use super::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// `squall.deliveries`: how the delivery of one alert message to one endpoint ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Id of the alert message, the receiver's `webhook-id`.
+    pub message_id: String,
+    /// The alert.
+    pub alert_id: String,
+    /// Configured name of the endpoint.
+    pub endpoint: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Attempts made.
+    pub attempts: u32,
+    /// HTTP status of the last answer, where there was one.
+    pub status: Option<u16>,
+    /// What went wrong in the last attempt; empty after success.
+    pub error: String,
+    /// When the first attempt began.
+    pub first_attempt_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+}
+
+/// How a delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The receiver answered 2xx.
+    Delivered,
+    /// Every attempt failed.
+    Failed,
+    /// The receiver answered 410 Gone: no further attempt is made.
+    Gone,
+}
+
+impl Outcome {
+    /// The word used in metrics and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Gone => "gone",
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Where a record came from: the identity on which order and exactly-once rest.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// One partition of one topic in one life of a Kafka cluster.
+///
+/// The epoch names that life, so that a recreated topic or a restarted embedded broker, whose offsets
+/// begin again at 0, never looks like a repeat.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SourcePartition {
+    /// Name of the Kafka cluster's life.
+    pub epoch: Arc<str>,
+    /// Topic the post was read from.
+    pub topic: Arc<str>,
+    /// Partition of that topic.
+    pub partition: i32,
+}
+
+/// Identity of a post as squall received it. Displays as `epoch:topic:partition:offset`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    /// Source partition of the record.
+    #[serde(flatten)]
+    pub source: SourcePartition,
+    /// Offset within that partition.
+    pub offset: i64,
+}
+
+/// How far a source partition has been seen: the offset of a post and the ordinal of a mention in it.
+/// A record at or below the highest position seen is a repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    /// Offset in the source partition.
+    pub offset: i64,
+    /// Ordinal of the mention in the post, from 0.
+    pub ordinal: u32,
+}
+
+impl fmt::Display for SourcePartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.epoch, self.topic, self.partition)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.source, self.offset)
+    }
+}

@@ -1,0 +1,69 @@
+//! Sentiment: three probabilities, and what follows from them.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Probabilities of the three classes, from the view of someone who holds the entity's shares or debt.
+/// They sum to 1 up to rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sentiment {
+    /// Probability that the text is bad news.
+    #[serde(rename = "p_negative")]
+    pub negative: f32,
+    /// Probability that it is neither.
+    #[serde(rename = "p_neutral")]
+    pub neutral: f32,
+    /// Probability that it is good news.
+    #[serde(rename = "p_positive")]
+    pub positive: f32,
+}
+
+/// The most probable class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Label {
+    /// Bad news.
+    Negative,
+    /// Neither, or not about the entity's worth.
+    Neutral,
+    /// Good news.
+    Positive,
+}
+
+impl Sentiment {
+    /// positive - negative, in [-1, 1].
+    pub fn score(&self) -> f32 {
+        self.positive - self.negative
+    }
+
+    /// The most probable class; a tie goes to negative, then neutral: the risk is named.
+    pub fn label(&self) -> Label {
+        if self.negative >= self.neutral && self.negative >= self.positive {
+            Label::Negative
+        } else if self.neutral >= self.positive {
+            Label::Neutral
+        } else {
+            Label::Positive
+        }
+    }
+}
+
+impl Label {
+    /// All labels, in the order of the probabilities.
+    pub const ALL: [Self; 3] = [Self::Negative, Self::Neutral, Self::Positive];
+
+    /// The word used in every file and message.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Negative => "negative",
+            Self::Neutral => "neutral",
+            Self::Positive => "positive",
+        }
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

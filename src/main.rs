@@ -1,0 +1,3 @@
+//! Parse and call.
+
+fn main() {}

@@ -1,0 +1,299 @@
+//! The store: rows and aggregates, written by STORE in blocks, read by API and reports.
+//!
+//! [`Store`] is a seam: [`sqlite`] implements it for the embedded default; the production database goes
+//! behind the same trait.
+
+pub mod sqlite;
+
+use crate::domain::{
+    AlertMessage, CampaignId, ControlAct, DeadLetter, Delivery, Engagement, EntityId,
+    MentionCluster, ScoredPost, Sentiment, SourcePartition, Timestamp,
+};
+use futures::future::BoxFuture;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Records of one partition of one of squall's topics, in offset order, to be stored at once or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// The partition they were read from (of `squall.scored`, `squall.alerts`, …).
+    pub partition: SourcePartition,
+    /// Offset of the first record the block covers.
+    pub start: i64,
+    /// Offset behind the last one.
+    pub end: i64,
+    /// The rows.
+    pub rows: Rows,
+}
+
+/// Rows of a block; each topic has its own kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rows {
+    /// `posts`, and by them `mentions`, `entity_minutes`, `campaign_hours`.
+    Posts(Vec<ScoredPost>),
+    /// `mention_clusters`.
+    Clusters(Vec<MentionCluster>),
+    /// `alerts`, one row a message.
+    Alerts(Vec<AlertMessage>),
+    /// `deliveries`.
+    Deliveries(Vec<Delivery>),
+    /// `dead_letters`.
+    DeadLetters(Vec<DeadLetter>),
+    /// `feedback`, and acknowledgements of `alerts`.
+    Control(Vec<ControlAct>),
+}
+
+/// Where a partition of squall's topics stands in the store.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StoredPosition {
+    /// Offset behind the last block stored; 0 when there is none.
+    pub end: i64,
+    /// For each source partition whose posts came through this partition: highest offset stored.
+    /// A post or dead letter at or below it is a repeat.
+    pub sources: HashMap<SourcePartition, i64>,
+}
+
+/// What a block added.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Inserted {
+    /// Rows written to the block's main table.
+    pub rows: usize,
+    /// Records left out because they were stored before.
+    pub repeats: usize,
+}
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be opened or written for now.
+    #[error("store {place}: {problem}")]
+    Unavailable {
+        /// File or address.
+        place: String,
+        /// What went wrong, with the remedy where there is one.
+        problem: String,
+    },
+    /// The database was made by a newer squall.
+    #[error(
+        "store {place} has schema version {found}, this squall knows {known}: use the newer squall, or another store.path"
+    )]
+    Newer {
+        /// File or address.
+        place: String,
+        /// Version found.
+        found: i64,
+        /// Newest version known.
+        known: i64,
+    },
+    /// A query failed.
+    #[error("store query failed: {0}")]
+    Query(String),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// Result of the store.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// What STORE writes and API reads. All times are UTC; intervals are half-open `[from, to)`.
+pub trait Store: Send + Sync {
+    /// Stores a block: rows, aggregates and its token, all or nothing. A block that was stored before adds
+    /// nothing, and neither does a post whose source offset is at or below the highest stored.
+    fn insert<'a>(&'a self, block: &'a Block) -> BoxFuture<'a, StoreResult<Inserted>>;
+
+    /// Where a partition of squall's own topics stands.
+    fn position<'a>(
+        &'a self,
+        partition: &'a SourcePartition,
+    ) -> BoxFuture<'a, StoreResult<StoredPosition>>;
+
+    /// A number that changes whenever anything was stored: pages redraw when it does.
+    fn version(&self) -> BoxFuture<'_, StoreResult<i64>>;
+
+    /// Highest event time stored, the page's "now"; none when there is no post.
+    fn latest(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>>;
+
+    /// Per entity with at least one mention in `[from, to)`: its totals, most mentions first.
+    fn entities(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> BoxFuture<'_, StoreResult<Vec<EntityTotals>>>;
+
+    /// Totals of one entity in steps of `step` (whole minutes); steps without mentions are left out.
+    fn timeline<'a>(
+        &'a self,
+        entity: &'a EntityId,
+        from: Timestamp,
+        to: Timestamp,
+        step: Duration,
+    ) -> BoxFuture<'a, StoreResult<Vec<TimelinePoint>>>;
+
+    /// Posts, latest event time first.
+    fn posts<'a>(&'a self, query: &'a PostQuery) -> BoxFuture<'a, StoreResult<Vec<ScoredPost>>>;
+
+    /// Alerts, each with its latest message, latest first.
+    fn alerts<'a>(&'a self, query: &'a AlertQuery) -> BoxFuture<'a, StoreResult<Vec<AlertRow>>>;
+
+    /// Campaigns with at least one post in `[from, to)`, most posts first; contributors over the whole time.
+    fn campaigns(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> BoxFuture<'_, StoreResult<Vec<(CampaignId, CampaignTotals)>>>;
+
+    /// Figures of one campaign in `[from, to)` (whole hours), over all, per channel, and per channel and hour.
+    fn campaign<'a>(
+        &'a self,
+        id: &'a CampaignId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<CampaignFigures>>;
+
+    /// Rows in each table, for tests, doctor and the operations page.
+    fn row_counts(&self) -> BoxFuture<'_, StoreResult<Vec<(&'static str, u64)>>>;
+}
+
+/// Sums over an entity's mentions.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EntityTotals {
+    /// The entity.
+    pub entity: EntityId,
+    /// Its sums.
+    #[serde(flatten)]
+    pub totals: MentionTotals,
+}
+
+/// Sums over mentions; means are sums divided by `scored`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct MentionTotals {
+    /// Mentions, also those not scored.
+    pub mentions: u64,
+    /// Mentions with a sentiment.
+    pub scored: u64,
+    /// Mentions whose label is negative.
+    pub negative: u64,
+    /// Mentions whose label is positive.
+    pub positive: u64,
+    /// Sum of p_negative.
+    pub sum_negative: f64,
+    /// Sum of p_neutral.
+    pub sum_neutral: f64,
+    /// Sum of p_positive.
+    pub sum_positive: f64,
+}
+
+impl MentionTotals {
+    /// Mean score in [-1, 1]; none without scored mentions.
+    pub fn mean_score(&self) -> Option<f64> {
+        (self.scored > 0).then(|| (self.sum_positive - self.sum_negative) / self.scored as f64)
+    }
+}
+
+/// One step of a timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct TimelinePoint {
+    /// Start of the step.
+    pub start: Timestamp,
+    /// Sums over the step.
+    #[serde(flatten)]
+    pub totals: MentionTotals,
+}
+
+/// Which posts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PostQuery {
+    /// Only those that mention it.
+    pub entity: Option<EntityId>,
+    /// Only those of the campaign.
+    pub campaign: Option<CampaignId>,
+    /// Only those with this id.
+    pub id: Option<String>,
+    /// Only those before this event time.
+    pub before: Option<Timestamp>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which alerts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AlertQuery {
+    /// Only those of the entity.
+    pub entity: Option<EntityId>,
+    /// Only this alert.
+    pub alert_id: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// An alert as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AlertRow {
+    /// Event time of its opening.
+    pub opened_at: Timestamp,
+    /// Its latest message.
+    pub latest: AlertMessage,
+    /// Who acknowledged it, and when.
+    pub acknowledged: Option<(String, Timestamp)>,
+    /// How its deliveries ended.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// Sums over a campaign's posts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct CampaignTotals {
+    /// Posts.
+    pub posts: u64,
+    /// Distinct authors.
+    pub contributors: u64,
+    /// Sum of the contributors' followers (each at their highest), audiences that overlap not removed.
+    pub potential_audience: u64,
+    /// Posts that came with an impression count.
+    pub posts_with_impressions: u64,
+    /// Sum of observed impressions.
+    pub impressions: u64,
+    /// Sum of likes, shares and comments.
+    pub engagement: Engagement,
+    /// Posts with a sentiment.
+    pub scored: u64,
+    /// Sums of the probabilities over the scored posts.
+    pub sums: SentimentSums,
+}
+
+/// Sums of the probabilities.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct SentimentSums {
+    /// Of p_negative.
+    pub negative: f64,
+    /// Of p_neutral.
+    pub neutral: f64,
+    /// Of p_positive.
+    pub positive: f64,
+}
+
+impl SentimentSums {
+    /// Adds one sentiment.
+    pub fn add(&mut self, sentiment: &Sentiment) {
+        self.negative += f64::from(sentiment.negative);
+        self.neutral += f64::from(sentiment.neutral);
+        self.positive += f64::from(sentiment.positive);
+    }
+}
+
+/// Figures of a campaign, from which its report is made. Contributors are distinct within each cell, so
+/// neither channels nor hours add up to the total.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct CampaignFigures {
+    /// Over all channels and hours.
+    pub total: CampaignTotals,
+    /// By channel, most posts first.
+    pub channels: Vec<(String, CampaignTotals)>,
+    /// By hour and channel, in order of time.
+    pub hours: Vec<(Timestamp, String, CampaignTotals)>,
+}
