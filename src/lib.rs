@@ -18,6 +18,7 @@
 
 #![warn(missing_docs)]
 
+pub mod broker;
 pub mod config;
 pub mod domain;
 pub mod store;
