@@ -21,4 +21,5 @@
 pub mod broker;
 pub mod config;
 pub mod domain;
+pub mod notify;
 pub mod store;
