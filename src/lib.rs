@@ -23,3 +23,4 @@ pub mod config;
 pub mod domain;
 pub mod notify;
 pub mod store;
+pub mod telemetry;

@@ -6,7 +6,6 @@ use crate::config::{EndpointConfig, NotifyConfig, duration};
 use crate::domain::{AlertMessage, Delivery, Outcome, Timestamp};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response, StatusCode, redirect};
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -33,21 +32,14 @@ struct Failure {
 }
 
 impl Notifier {
-    /// Checks the configuration and makes the HTTP client. Nothing is sent yet.
+    /// Checks the endpoints and makes the HTTP client. Nothing is sent yet.
     ///
     /// # Errors
-    /// All that is wrong with the section and with every endpoint, each with the remedy; no secret is shown.
+    /// All that is wrong with the endpoints, each with the remedy; no secret is shown.
     pub fn new(config: &NotifyConfig, endpoints: &[EndpointConfig]) -> Result<Self, Vec<String>> {
-        let mut problems = check(config);
+        let mut problems = Vec::new();
         let mut checked = Vec::new();
-        let mut names = HashSet::new();
         for endpoint in endpoints {
-            if !names.insert(&endpoint.name) {
-                problems.push(format!(
-                    "endpoint '{}': another has the same name: rename one",
-                    endpoint.name
-                ));
-            }
             match Endpoint::new(endpoint) {
                 Ok(endpoint) => checked.push(Arc::new(endpoint)),
                 Err(found) => problems.extend(found),
@@ -202,30 +194,6 @@ impl Notifier {
             retry_after,
         })
     }
-}
-
-/// What is impossible in `[notify]`.
-fn check(config: &NotifyConfig) -> Vec<String> {
-    let mut problems = Vec::new();
-    if config.timeout.is_zero() {
-        problems.push("notify.timeout is 0: no attempt could succeed, set it to 20s".to_owned());
-    }
-    if config.attempts == 0 {
-        problems
-            .push("notify.attempts is 0: nothing would be sent, set it to 1 or more".to_owned());
-    }
-    if config.in_flight == 0 {
-        problems
-            .push("notify.in_flight is 0: nothing would be sent, set it to 1 or more".to_owned());
-    }
-    if config.retry_delay > config.retry_delay_max {
-        problems.push(format!(
-            "notify.retry_delay ({}) is greater than notify.retry_delay_max ({}): lower it",
-            duration::format(config.retry_delay),
-            duration::format(config.retry_delay_max)
-        ));
-    }
-    problems
 }
 
 /// The client: no redirects, no proxy from the environment, one timeout from connecting to the end of the answer.

@@ -24,9 +24,6 @@ impl Endpoint {
     /// All that is wrong with it, each with the remedy.
     pub(super) fn new(config: &EndpointConfig) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
-        if config.name.trim().is_empty() {
-            problems.push("name is empty: give it one, deliveries are counted by it".to_owned());
-        }
         let url = parse_url(&config.url)
             .map_err(|problem| problems.push(format!("url {problem}")))
             .ok();
@@ -50,7 +47,7 @@ impl Endpoint {
             }),
             _ => Err(problems
                 .into_iter()
-                .map(|problem| format!("endpoint '{}': {problem}", config.name))
+                .map(|problem| format!("endpoints '{}': {problem}", config.name))
                 .collect()),
         }
     }
@@ -150,7 +147,7 @@ mod tests {
         ] {
             let problems = Endpoint::new(&config(url)).unwrap_err();
             assert!(
-                problems.len() == 1 && problems[0].starts_with("endpoint 'desk': url "),
+                problems.len() == 1 && problems[0].starts_with("endpoints 'desk': url "),
                 "{problems:?}"
             );
             assert!(!problems[0].contains("hush"), "{problems:?}");
@@ -160,14 +157,12 @@ mod tests {
     #[test]
     fn names_all_that_is_wrong_at_once() {
         let problems = Endpoint::new(&EndpointConfig {
-            name: " ".into(),
-            url: "nowhere".into(),
             secrets: vec![Secret::new(SECRET), Secret::new("hush")],
-            min_severity: Severity::Warning,
+            ..config("nowhere")
         })
         .unwrap_err();
-        assert_eq!(problems.len(), 3, "{problems:?}");
-        assert!(problems[2].contains("secrets[1]"), "{problems:?}");
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[1].contains("secrets[1]"), "{problems:?}");
         assert!(!problems.concat().contains("hush"), "{problems:?}");
 
         let unsigned = EndpointConfig {
