@@ -20,6 +20,7 @@
 
 pub mod broker;
 pub mod config;
+pub mod connect;
 pub mod domain;
 pub mod notify;
 pub mod store;
