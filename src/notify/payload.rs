@@ -104,7 +104,7 @@ fn cut(text: &str, limit: usize) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::domain::{AlertKind, Severity, message_id};
     use proptest::prelude::*;
@@ -114,7 +114,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn message() -> AlertMessage {
+    /// The alert of the contract's example.
+    pub fn message() -> AlertMessage {
         AlertMessage {
             id: message_id("a1", AlertKind::Opened, 0),
             alert_id: "a1".into(),

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::Secret;
-use crate::domain::{AlertKind, Expected, Observed, Severity, SpikeWindow, message_id};
+use crate::domain::Severity;
+use crate::notify::payload::tests::message;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Response as Answer};
 use futures::StreamExt;
@@ -45,37 +46,6 @@ fn endpoint(url: &str) -> EndpointConfig {
             })
             .into(),
         min_severity: Severity::Warning,
-    }
-}
-
-fn message() -> AlertMessage {
-    AlertMessage {
-        id: message_id("a1", AlertKind::Opened, 0),
-        alert_id: "a1".into(),
-        kind: AlertKind::Opened,
-        revision: 0,
-        at: Timestamp::EPOCH,
-        received_at: None,
-        rule: "negative-spike".into(),
-        entity: "ACME".into(),
-        severity: Severity::Critical,
-        window: SpikeWindow {
-            start: Timestamp::EPOCH,
-            end: Timestamp::EPOCH,
-        },
-        observed: Observed {
-            mentions: 0,
-            negative: 0,
-            sources: 0,
-            mean_score: 0.0,
-        },
-        expected: Expected {
-            mentions: 0.0,
-            negative: 0.0,
-        },
-        p_value: 1.0,
-        evidence: Vec::new(),
-        model: String::new(),
     }
 }
 
@@ -347,6 +317,25 @@ async fn an_answer_that_is_not_http_is_a_failure() {
         "{}",
         delivery.error
     );
+}
+
+/// The system's certificates may be missing where the tests run: then that is what must be said.
+#[tokio::test]
+async fn an_answer_without_tls_is_a_failure_of_https() {
+    let receiver = Receiver::scripted(&[]).await;
+    let url = receiver.url.replace("http:", "https:");
+    match Notifier::new(&config(), &[endpoint(&url)]) {
+        Ok(notifier) => {
+            let delivery = deliver_by(&notifier).await;
+            assert_eq!((delivery.attempts, delivery.status), (3, None));
+            assert!(
+                delivery.error.starts_with("cannot connect: "),
+                "{}",
+                delivery.error
+            );
+        }
+        Err(problems) => assert!(problems[0].contains("CA certificates"), "{problems:?}"),
+    }
 }
 
 #[tokio::test]
