@@ -20,4 +20,5 @@
 
 pub mod config;
 pub mod domain;
+pub mod model;
 pub mod store;
