@@ -22,6 +22,7 @@ pub mod broker;
 pub mod config;
 pub mod connect;
 pub mod domain;
+pub mod model;
 pub mod notify;
 pub mod store;
 pub mod telemetry;
