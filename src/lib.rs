@@ -21,6 +21,7 @@
 pub mod broker;
 pub mod config;
 pub mod connect;
+pub mod detect;
 pub mod domain;
 pub mod model;
 pub mod notify;
