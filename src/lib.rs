@@ -27,3 +27,4 @@ pub mod model;
 pub mod notify;
 pub mod store;
 pub mod telemetry;
+pub mod web;
