@@ -18,6 +18,7 @@
 
 #![warn(missing_docs)]
 
+pub mod campaign;
 pub mod config;
 pub mod domain;
 pub mod store;
