@@ -19,6 +19,7 @@
 #![warn(missing_docs)]
 
 pub mod broker;
+pub mod campaign;
 pub mod config;
 pub mod connect;
 pub mod detect;
