@@ -93,8 +93,8 @@ impl Lines {
 
     /// The next line, empty or not; none at the end.
     fn read(&mut self) -> io::Result<Option<Line>> {
-        // Room for the longest line and its ending: a line that does not end within it is too long.
-        let room = self.limit.saturating_add(2);
+        // Room for a byte order mark, the longest line and its ending: what does not end within it is too long.
+        let room = self.limit.saturating_add(BYTE_ORDER_MARK.len() + 2);
         let mut bytes = Vec::new();
         let read = Read::by_ref(&mut self.reader)
             .take(room as u64)
@@ -236,7 +236,7 @@ mod tests {
     proptest! {
         /// Against the plain definition, on the whole text at once.
         #[test]
-        fn agrees_with_splitting_the_whole(text in "[a\r\n ]{0,60}", limit in 1..8usize) {
+        fn agrees_with_splitting_the_whole(text in "[a\r\n ]{0,60}", mark in any::<bool>(), limit in 1..8usize) {
             let expected: Vec<Line> = text
                 .split_inclusive('\n')
                 .map(|line| line.strip_suffix('\n').map_or(line, |line| line.strip_suffix('\r').unwrap_or(line)))
@@ -247,7 +247,8 @@ mod tests {
                     ..whole(index as u64 + 1, &line[..line.len().min(limit)])
                 })
                 .collect();
-            prop_assert_eq!(lines(text.as_bytes(), limit), expected);
+            let mark = if mark { BYTE_ORDER_MARK } else { b"" };
+            prop_assert_eq!(lines(&[mark, text.as_bytes()].concat(), limit), expected);
         }
     }
 }

@@ -80,6 +80,7 @@ impl Notifier {
             .await
     }
 
+    /// Ends as gone, unless it ends by an attempt of its own: another delivery may have found the endpoint gone.
     async fn deliver_to_the_end(
         &self,
         endpoint: &Endpoint,
