@@ -45,7 +45,7 @@ struct Named<'a> {
 /// The JSON body of an alert message, always under [`MAX_BODY_BYTES`].
 ///
 /// `entity_name` looks up the name shown for an entity; its id stands in where there is none. `link_base` is
-/// the address of the page, to which the alert's own anchor is added. Long titles are cut; if the whole is
+/// the address of the page, to which the path of the alert is added. Long titles are cut; if the whole is
 /// still too long, evidence is left out from the last.
 pub fn alert_body(
     message: &AlertMessage,
@@ -55,7 +55,7 @@ pub fn alert_body(
     let id = message.entity.as_str();
     let name = entity_name(&message.entity).unwrap_or_else(|| id.to_owned());
     let link = format!(
-        "{}/#alert-{}",
+        "{}/alerts/{}",
         link_base.trim_end_matches('/'),
         message.alert_id
     );
@@ -170,7 +170,7 @@ pub(super) mod tests {
                 r#""expected":{"mentions":9.2,"negative":1.4},"p_value":1.2e-11,"#,
                 r#""evidence":[{"post_id":"reuters-8812","title":"Acme recalls 40,000 batteries","#,
                 r#""url":"https://example.com/8812","score":-0.96,"copies":7}],"#,
-                r#""model":"squall-mini","link":"http://127.0.0.1:8080/#alert-a1"}}"#,
+                r#""model":"squall-mini","link":"http://127.0.0.1:8080/alerts/a1"}}"#,
             )
         );
     }
