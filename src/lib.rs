@@ -18,6 +18,8 @@
 
 #![warn(missing_docs)]
 
+pub mod campaign;
 pub mod config;
 pub mod domain;
 pub mod store;
+pub mod text;

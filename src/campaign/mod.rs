@@ -1,0 +1,5 @@
+//! Campaigns: which posts belong to which.
+
+mod matching;
+
+pub use matching::CampaignMatcher;
