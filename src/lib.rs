@@ -29,3 +29,4 @@ pub mod notify;
 pub mod store;
 pub mod telemetry;
 pub mod web;
+pub mod text;

@@ -1,4 +1,7 @@
-//! Campaigns: marketing efforts, the figures of their reach, and the report made of them. Pure.
+//! Campaigns: which posts belong to which, the figures of their reach, and the report made of them. Pure.
 
 pub mod figures;
+mod matching;
 pub mod report;
+
+pub use matching::CampaignMatcher;
