@@ -4,7 +4,7 @@
 //! behind the same trait.
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod sqlite;
 
 pub use crate::campaign::figures::{CampaignFigures, CampaignTotals, SentimentSums};
@@ -46,6 +46,25 @@ pub enum Rows {
     DeadLetters(Vec<DeadLetter>),
     /// `feedback`, and acknowledgements of `alerts`.
     Control(Vec<ControlAct>),
+}
+
+impl Rows {
+    /// Number of records.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Posts(rows) => rows.len(),
+            Self::Clusters(rows) => rows.len(),
+            Self::Alerts(rows) => rows.len(),
+            Self::Deliveries(rows) => rows.len(),
+            Self::DeadLetters(rows) => rows.len(),
+            Self::Control(rows) => rows.len(),
+        }
+    }
+
+    /// Whether each record has the source offset by which a repeat is known.
+    pub fn carry_origins(&self) -> bool {
+        matches!(self, Self::Posts(_) | Self::DeadLetters(_))
+    }
 }
 
 /// Where a partition of squall's topics stands in the store.

@@ -153,8 +153,8 @@ pub fn timeline(
     to: Timestamp,
     step: Duration,
 ) -> Result<Vec<TimelinePoint>> {
-    let minutes = step.as_secs_f64() / MINUTE.as_secs_f64();
-    let step = (minutes.ceil() as i64).clamp(1, 1 << 40) * MINUTE.as_millis() as i64;
+    let minutes = step.as_millis().div_ceil(MINUTE.as_millis());
+    let step = minutes.clamp(1, 1 << 32) as i64 * MINUTE.as_millis() as i64;
     transaction
         .prepare_cached(
             "SELECT SUM(mentions), SUM(scored), SUM(negative), SUM(positive), SUM(sum_negative), SUM(sum_neutral),

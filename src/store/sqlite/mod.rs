@@ -46,7 +46,7 @@ struct Shared {
 }
 
 impl SqliteStore {
-    /// Opens the database, or makes it with the folders above it; the file is readable by its owner only.
+    /// Opens the database, or makes it, readable by its owner only, with the folders above it.
     ///
     /// # Errors
     /// [`StoreError`] with the file and the remedy: it cannot be reached or written, is no database of squall,
@@ -118,7 +118,7 @@ impl Shared {
         if block.end <= stored.end {
             return Ok(Inserted {
                 rows: 0,
-                repeats: block.rows.len(),
+                repeats: block.rows.count(),
             });
         }
         if block.start < stored.end && !block.rows.carry_origins() {
@@ -238,8 +238,6 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
-    // KiB of pages kept; what is warm while writing is the tail of each index.
-    connection.pragma_update(None, "cache_size", -16_000)?;
     Ok(connection)
 }
 
@@ -251,6 +249,8 @@ fn log_ahead(writer: &Connection) -> rusqlite::Result<bool> {
     let mode: String =
         writer.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     writer.pragma_update(None, "synchronous", "full")?;
+    // 16 MB of pages, enough for the end of each index, where a block writes.
+    writer.pragma_update(None, "cache_size", -16_000)?;
     // Pages are moved from the log to the database at 16 MiB: several blocks share the pages they touched.
     writer.pragma_update(None, "wal_autocheckpoint", 4096)?;
     writer.pragma_update(None, "journal_size_limit", 64 << 20)?;

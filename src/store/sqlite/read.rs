@@ -92,7 +92,8 @@ pub fn posts(transaction: &Transaction<'_>, query: &PostQuery) -> Result<Vec<Sco
             given("entity = ?", &entity.0);
         } else {
             given(
-                "EXISTS (SELECT 1 FROM mentions AS m WHERE m.post = found.post AND m.entity = ?)",
+                "EXISTS (SELECT 1 FROM mentions AS m WHERE m.entity = ? AND m.event_time = found.event_time
+                 AND m.post = found.post)",
                 &entity.0,
             );
         }

@@ -62,27 +62,8 @@ pub fn block(
     }
     Ok(Inserted {
         rows,
-        repeats: block.rows.len() - rows,
+        repeats: block.rows.count() - rows,
     })
-}
-
-impl Rows {
-    /// Number of records.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Posts(rows) => rows.len(),
-            Self::Clusters(rows) => rows.len(),
-            Self::Alerts(rows) => rows.len(),
-            Self::Deliveries(rows) => rows.len(),
-            Self::DeadLetters(rows) => rows.len(),
-            Self::Control(rows) => rows.len(),
-        }
-    }
-
-    /// Whether each record has the source offset by which a repeat is known.
-    pub(super) fn carry_origins(&self) -> bool {
-        matches!(self, Self::Posts(_) | Self::DeadLetters(_))
-    }
 }
 
 /// Whether the record was not stored before; if so its source partition now stands at it.
