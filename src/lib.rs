@@ -22,3 +22,4 @@ pub mod config;
 pub mod domain;
 pub mod model;
 pub mod store;
+pub mod train;
