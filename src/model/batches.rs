@@ -3,9 +3,9 @@
 /// Most texts in a sub-batch: larger ones are no faster, and leave less to share among the cores.
 const MOST_TEXTS: usize = 16;
 
-/// Most tokens in a sub-batch, padding included; bounds the memory of one forward pass. A single longer text
-/// is a sub-batch of its own.
-const MOST_TOKENS: usize = 2048;
+/// Most tokens in a sub-batch, padding included: bounds the memory of a forward pass. A longer text is a
+/// sub-batch of its own.
+const MOST_TOKENS: usize = 512;
 
 /// Indices of `lengths`, longest first, cut where the length has fallen to less than 4/5 of the sub-batch's
 /// longest (a growth of 25 % seen from below), and at the two bounds above. Every index is in exactly one.

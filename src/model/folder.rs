@@ -54,7 +54,10 @@ impl Folder {
             digest.update(bytes);
         }
         let digest = digest.finalize();
-        digest[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+        digest[..4]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// Reads and checks `config.json`.

@@ -111,7 +111,8 @@ impl Hub<'_> {
             ),
             (ApiError::InvalidResume, _) | (_, Some(416)) => (in_the_way, false),
             (ApiError::RequestError(_), _) => {
-                let refused = matches!(status, Some(400..500)) && !matches!(status, Some(408 | 429));
+                let refused =
+                    matches!(status, Some(400..500)) && !matches!(status, Some(408 | 429));
                 (
                     format!(
                         "{}: {message}: check model.hub and the network, or copy the model into a folder",
@@ -159,7 +160,11 @@ fn is_repository(text: &str) -> bool {
 /// Folder of a repository that is in the cache, whole.
 fn cached(repository: &CacheRepo) -> Option<PathBuf> {
     let [config, tokenizer, weights] = FILES.map(|file| repository.get(file));
-    config.and(tokenizer).and(weights)?.parent().map(PathBuf::from)
+    config
+        .and(tokenizer)
+        .and(weights)?
+        .parent()
+        .map(PathBuf::from)
 }
 
 /// Downloads the files, the largest last; none when they came from different commits.
@@ -196,5 +201,187 @@ impl Progress for Watched {
 
     fn finish(&mut self) {
         Progress::finish(&mut self.bar);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Model, testing};
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A hub on this machine: hands each request line and stream to `answer`, and counts the requests.
+    fn hub(answer: impl Fn(&str, TcpStream) + Send + 'static) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counter = requests.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                counter.fetch_add(1, Ordering::SeqCst);
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut request = String::new();
+                while reader.read_line(&mut request).is_ok_and(|read| read > 2) {}
+                answer(&request, stream);
+            }
+        });
+        (address, requests)
+    }
+
+    /// Serves a folder as `acme/tiny`, the way a hub does: commit, etag, ranges.
+    fn serve(folder: PathBuf) -> (String, Arc<AtomicUsize>) {
+        hub(move |request, mut stream| {
+            let file = request
+                .strip_prefix("GET /acme/tiny/resolve/main/")
+                .and_then(|rest| rest.split(' ').next())
+                .and_then(|file| std::fs::read(folder.join(file)).ok());
+            let Some(bytes) = file else {
+                return status(&mut stream, "404 Not Found");
+            };
+            let range = request
+                .lines()
+                .find_map(|line| {
+                    line.to_ascii_lowercase()
+                        .strip_prefix("range: bytes=")
+                        .map(str::to_owned)
+                })
+                .unwrap();
+            let (first, last) = range.split_once('-').unwrap();
+            let first: usize = first.parse().unwrap();
+            let last = last.parse().unwrap_or(bytes.len() - 1);
+            let head = format!(
+                "HTTP/1.1 206 Partial Content\r\netag: \"{:x}\"\r\nx-repo-commit: c0ffee\r\n\
+                 content-range: bytes {first}-{last}/{}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                bytes.len(),
+                bytes.len(),
+                last + 1 - first,
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&bytes[first..=last]).unwrap();
+        })
+    }
+
+    fn status(stream: &mut TcpStream, status: &str) {
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+    }
+
+    /// Fails to fetch from what answers so.
+    fn failure(address: &str) -> ModelError {
+        let cache = tempfile::tempdir().unwrap();
+        let hub = Hub {
+            repository: "acme/tiny",
+            address,
+            cache_dir: cache.path(),
+        };
+        hub.fetch(Duration::from_millis(500)).unwrap_err()
+    }
+
+    #[test]
+    fn a_model_is_downloaded_once_and_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        testing::write(folder.path(), candle_core::DType::F16);
+        let (address, requests) = serve(folder.path().to_owned());
+        let cache = tempfile::tempdir().unwrap();
+        let config = ModelConfig {
+            cache_dir: cache.path().join("models"),
+            hub: format!("http://{address}/"),
+            ..testing::model_config("hub:acme/tiny")
+        };
+        let model = Model::open(&config).unwrap();
+        assert!(model.name().starts_with("tiny@"), "{}", model.name());
+        let downloading = requests.load(Ordering::SeqCst);
+        assert!(downloading >= 3);
+        assert_eq!(Model::open(&config).unwrap().name(), model.name());
+        assert_eq!(requests.load(Ordering::SeqCst), downloading);
+    }
+
+    #[test]
+    fn a_download_that_was_broken_off_is_taken_up_again() {
+        let folder = tempfile::tempdir().unwrap();
+        testing::write(folder.path(), candle_core::DType::F16);
+        let (address, _) = serve(folder.path().to_owned());
+        let cache = tempfile::tempdir().unwrap();
+        let blobs = cache.path().join("models--acme--tiny/blobs");
+        std::fs::create_dir_all(&blobs).unwrap();
+        let weights = std::fs::read(folder.path().join("model.safetensors")).unwrap();
+        let part = blobs.join(format!("{:x}.part", weights.len()));
+        std::fs::write(part, &weights[..100]).unwrap();
+        let address = format!("http://{address}");
+        let hub = Hub {
+            repository: "acme/tiny",
+            address: &address,
+            cache_dir: cache.path(),
+        };
+        let fetched = hub.fetch(PATIENCE).unwrap();
+        assert_eq!(
+            std::fs::read(fetched.join("model.safetensors")).unwrap(),
+            weights
+        );
+    }
+
+    #[test]
+    fn failures_say_what_to_do_and_whether_to_try_again() {
+        for (answer, retryable, expected) in [
+            ("404 Not Found", false, "model.source"),
+            ("401 Unauthorized", false, "HF_TOKEN"),
+            ("400 Bad Request", false, "400"),
+            ("429 Too Many Requests", true, "429"),
+            ("503 Service Unavailable", true, "503"),
+            ("200 OK", false, "model.hub"),
+            ("302 Found", false, "model.hub"),
+        ] {
+            let (address, _) = hub(move |_, mut stream| status(&mut stream, answer));
+            let error = failure(&format!("http://{address}"));
+            assert_eq!(error.is_retryable(), retryable, "{answer}: {error}");
+            assert!(error.to_string().contains(expected), "{answer}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_hub_that_is_away_or_silent_is_an_error_and_no_hang() {
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let error = failure(&format!("http://{closed}"));
+        assert!(
+            error.is_retryable() && error.to_string().contains("model.hub"),
+            "{error}"
+        );
+
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = failure(&format!("http://{}", silent.local_addr().unwrap()));
+        assert!(
+            error.is_retryable() && error.to_string().contains("silent"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_https_address_is_spoken_to_in_tls() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let first_byte = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut byte = [0];
+            std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+            byte[0]
+        });
+        failure(&format!("https://{address}"));
+        assert_eq!(first_byte.join().unwrap(), 22, "a TLS handshake record");
+    }
+
+    #[test]
+    fn only_owner_and_name_are_a_repository() {
+        assert!(is_repository("sentence-transformers/all-MiniLM-L6-v2"));
+        for bad in [
+            "", "acme", "/", "acme/", "../x", "a/..", "a/b/c", "a/b?c", "a b/c",
+        ] {
+            assert!(!is_repository(bad), "{bad}");
+        }
     }
 }

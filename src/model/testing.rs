@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Words the tiny tokenizer knows, after the special tokens.
-const WORDS: [&str; 8] = ["acme", "cuts", "its", "outlook", "beats", "##s", "a", "profit"];
+const WORDS: [&str; 8] = [
+    "acme", "cuts", "its", "outlook", "beats", "##s", "a", "profit",
+];
 
 /// `config.json` of the tiny model.
 pub(super) fn config() -> Value {
@@ -64,8 +66,15 @@ pub(super) fn weights() -> HashMap<String, Tensor> {
         shapes.push((format!("{name}.weight"), vec![8]));
         shapes.push((format!("{name}.bias"), vec![8]));
     }
-    for (name, rows) in [("word", 4 + WORDS.len()), ("position", 32), ("token_type", 2)] {
-        shapes.push((format!("bert.embeddings.{name}_embeddings.weight"), vec![rows, 8]));
+    for (name, rows) in [
+        ("word", 4 + WORDS.len()),
+        ("position", 32),
+        ("token_type", 2),
+    ] {
+        shapes.push((
+            format!("bert.embeddings.{name}_embeddings.weight"),
+            vec![rows, 8],
+        ));
     }
     shapes
         .into_iter()
