@@ -87,11 +87,11 @@ pub fn bar_chart(axis: &Axis, title: &str, bars: &[Bar]) -> Markup {
 /// Mean scores a step as a line about zero, the ground between coloured by its side.
 pub fn score_chart(axis: &Axis, title: &str, points: &[Point]) -> Markup {
     let points = scored(axis, points);
-    let line = line(&points);
     let plot = html! {
         @for level in [0.0, 50.0, 100.0] { (gridline(axis, level, level == 50.0)) }
         (grounds(axis, &points))
-        path class="line" d=(line) {}
+        path class="line" d=(line(&points)) {}
+        path class="line dots" d=(dots(&points)) {}
         @for (place, point) in &points { (hint(*place, &point.hint)) }
     };
     let labels = vec![
@@ -112,16 +112,14 @@ pub fn sparkline(axis: &Axis, title: &str, bars: &[Bar], points: &[Point]) -> Ma
         .unwrap_or(0)
         .max(1);
     let height = |count: u64| 100.0 * count as f64 / highest as f64;
-    let points = scored(axis, points);
     html! {
         span class="spark" {
             svg viewBox=(view(axis, 100)) preserveAspectRatio="none" role="img" aria-label=(title) {
                 @for (place, bar) in &bars { (bar_of(*place, height(bar.total), height(bar.negative.min(bar.total)))) }
             }
-            svg class="spark-score" viewBox=(view(axis, 100)) preserveAspectRatio="none" aria-hidden="true" {
+            svg viewBox=(view(axis, 100)) preserveAspectRatio="none" aria-hidden="true" {
                 (gridline(axis, 50.0, true))
-                (grounds(axis, &points))
-                path class="line" d=(line(&points)) {}
+                @for (place, point) in scored(axis, points) { (score_bar(place, point.score.clamp(-1.0, 1.0))) }
             }
         }
     }
@@ -153,7 +151,7 @@ fn frame(axis: &Axis, title: &str, plot: &Markup, labels: Vec<(f64, String)>) ->
             svg class="chart-plot" viewBox=(view(axis, 100)) preserveAspectRatio="none" role="img" aria-label=(title) { (plot) }
             svg class="chart-times" aria-hidden="true" {
                 @for (part, label) in time_ticks(axis, 7) {
-                    text x=(format!("{}%", short(100.0 * part))) y="14" text-anchor="middle" { (label) }
+                    text x=(format!("{}%", short(100.0 * part))) y="18" text-anchor="middle" { (label) }
                 }
             }
         }
@@ -177,6 +175,15 @@ fn bar_of(place: usize, total: f64, negative: f64) -> Markup {
             rect class="bar negative" x=(x) width="0.8" y=(short(100.0 - negative)) height=(short(negative)) {}
         }
     }
+}
+
+fn score_bar(place: usize, score: f64) -> Markup {
+    let (side, top) = if score < 0.0 {
+        ("negative", 50.0)
+    } else {
+        ("positive", 50.0 - 50.0 * score)
+    };
+    html! { rect class={ "bar " (side) } x=(short(place as f64 + 0.1)) width="0.8" y=(short(top)) height=(short(50.0 * score.abs())) {} }
 }
 
 fn hint(place: usize, text: &str) -> Markup {
@@ -230,17 +237,23 @@ fn runs<'a, 'b>(
     points.chunk_by(|(place, _), (next, _)| *next == place + 1)
 }
 
-/// A line through each run; one step alone is a dot.
+/// A line through each run of two and more.
 fn line(points: &[(usize, &Point)]) -> String {
     let mut path = String::new();
-    for run in runs(points) {
+    for run in runs(points).filter(|run| run.len() > 1) {
         for (i, (place, point)) in run.iter().enumerate() {
             let letter = if i == 0 { 'M' } else { 'L' };
             let _ = write!(path, "{letter}{place}.5 {}", level(point));
         }
-        if run.len() == 1 {
-            path.push_str("h0");
-        }
+    }
+    path
+}
+
+/// A dot for each step that stands alone.
+fn dots(points: &[(usize, &Point)]) -> String {
+    let mut path = String::new();
+    for run in runs(points).filter(|run| run.len() == 1) {
+        let _ = write!(path, "M{}.5 {}h0", run[0].0, level(run[0].1));
     }
     path
 }
@@ -381,7 +394,8 @@ mod tests {
     fn a_step_without_data_breaks_the_line() {
         let axis = axis(0, 5, 10);
         let points = [0, 1, 3].map(|place| point(&axis, place, 0.0));
-        assert_eq!(line(&scored(&axis, &points)), "M0.5 50L1.5 50M3.5 50h0");
+        assert_eq!(line(&scored(&axis, &points)), "M0.5 50L1.5 50");
+        assert_eq!(dots(&scored(&axis, &points)), "M3.5 50h0");
         assert_eq!(
             ground(&scored(&axis, &points)),
             "M0.5 50L0.5 50L1.5 50L1.5 50ZM3.5 50L3.5 50L3.5 50Z"

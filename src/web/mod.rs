@@ -37,13 +37,16 @@ use std::sync::Arc;
 pub type Call<Argument, Answer> =
     Arc<dyn Fn(Argument) -> BoxFuture<'static, Result<Answer, Problem>> + Send + Sync>;
 
+/// Looks up an entity or list by its id.
+pub type Dictionary = Arc<dyn Fn(&EntityId) -> Option<Entity> + Send + Sync>;
+
 /// What the API is made of.
 #[derive(Clone)]
 pub struct Web {
     /// Where everything shown is read from.
     pub store: Arc<dyn Store>,
     /// The dictionary, lists included: names, sectors, kinds.
-    pub entities: Arc<dyn Fn(&EntityId) -> Option<Entity> + Send + Sync>,
+    pub entities: Dictionary,
     /// The configured campaigns.
     pub campaigns: Vec<Campaign>,
     /// Topics that take posts; the first is the default.

@@ -16,7 +16,7 @@ pub const RECENT: Duration = Duration::from_secs(15 * 60);
 /// What it is compared with, and what sparklines show.
 pub const HISTORY: Duration = Duration::from_secs(6 * 3600);
 /// One bar of a sparkline.
-pub const SPARK_STEP: Duration = Duration::from_secs(5 * 60);
+pub const SPARK_STEP: Duration = Duration::from_secs(15 * 60);
 /// Alerts that are looked at; the page folds those that are over.
 const ALERTS: usize = 500;
 

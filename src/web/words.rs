@@ -53,8 +53,9 @@ pub fn chance(p_value: f64) -> String {
     if !p_value.is_finite() || p_value >= 0.1 {
         return "usual".into();
     }
-    if p_value < 1e-300 {
-        return format!("less than 1 in 10{}", raised(300));
+    // No model of counts is to be trusted further out.
+    if p_value < 1e-15 {
+        return "under 1 in 10¹⁵".into();
     }
     let odds = 1.0 / p_value;
     const NAMES: [(f64, &str); 4] = [
@@ -66,9 +67,6 @@ pub fn chance(p_value: f64) -> String {
     // Two digits are all that such a figure is good for.
     let magnitude = 10f64.powf(odds.log10().floor() - 1.0);
     let odds = (odds / magnitude).round() * magnitude;
-    if odds >= 1e15 {
-        return format!("1 in 10{}", raised(odds.log10().round() as u32));
-    }
     let (unit, name) = NAMES
         .into_iter()
         .find(|(unit, _)| odds >= unit * 0.999)
@@ -79,15 +77,6 @@ pub fn chance(p_value: f64) -> String {
     } else {
         format!("1 in {}{name}", count(amount.round() as u64))
     }
-}
-
-fn raised(exponent: u32) -> String {
-    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    exponent
-        .to_string()
-        .bytes()
-        .map(|digit| DIGITS[usize::from(digit - b'0')])
-        .collect()
 }
 
 /// A length of time to the minute, or to the second below one: `2 h 5 min`.
@@ -201,8 +190,9 @@ mod tests {
             (1.0001e-9, "1 in 1 billion"),
             (1.2e-11, "1 in 83 billion"),
             (1e-12, "1 in 1 trillion"),
-            (1e-18, "1 in 10¹⁸"),
-            (0.0, "less than 1 in 10³⁰⁰"),
+            (3e-15, "1 in 330 trillion"),
+            (1e-18, "under 1 in 10¹⁵"),
+            (0.0, "under 1 in 10¹⁵"),
         ] {
             assert_eq!(chance(p_value), words, "{p_value}");
         }

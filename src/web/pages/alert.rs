@@ -110,7 +110,8 @@ pub fn list(shared: &Shared, alerts: &[AlertRow], now: Timestamp) -> Markup {
                     (parts::severity(alert.latest.severity)) " "
                     a href=(alert_path(alert)) { (entity_name(shared, alert)) } " "
                     span class="sub" {
-                        (parts::time_or_day(alert.opened_at, now)) " to " (parts::time_or_day(alert.latest.at, now))
+                        @if is_open(alert.latest.kind) { "since " (parts::time_or_day(alert.opened_at, now)) }
+                        @else { (parts::time_or_day(alert.opened_at, now)) " to " (parts::time_or_day(alert.latest.at, now)) }
                         ", " (parts::ending(alert.latest.kind))
                         @if let Some((by, _)) = &alert.acknowledged { ", acknowledged by " (by) }
                     }
@@ -163,8 +164,8 @@ fn figures(alert: &AlertRow, heading: &str) -> Markup {
                             (parts::outside(&story.title, story.url.as_deref()))
                             @match story.copies {
                                 0 => {}
-                                1 => { span class="copies" { "1 copy" } }
-                                copies => { span class="copies" { (copies) " copies" } }
+                                1 => { " " span class="copies" { "1 copy" } }
+                                copies => { " " span class="copies" { (copies) " copies" } }
                             }
                         }
                     }

@@ -69,8 +69,8 @@ pub async fn campaign(
         }
         dl class="figures" {
             div { dt { "Posts" } dd { (words::count(total.posts)) } }
-            div { dt { "Contributors" } dd { (words::count(total.contributors)) } }
-            div { dt { "Potential audience" } dd { (words::count(total.potential_audience)) } }
+            div { dt { "Contributors" } dd { (contributors(total)) } }
+            div { dt { "Potential audience" } dd { (audience(total)) } }
             div { dt { "Impressions observed" } dd { (impressions(total)) } }
             div { dt { "Engagement" } dd { (words::count(engagement(total))) } }
             div { dt { "Mean score" } dd { (mean(total)) } }
@@ -162,8 +162,8 @@ fn channels(channels: &[(String, CampaignTotals)]) -> Markup {
                         tr role="row" {
                             th scope="row" role="rowheader" { (channel) }
                             td role="cell" class="number" data-label="Posts" { (words::count(totals.posts)) }
-                            td role="cell" class="number" data-label="Contributors" { (words::count(totals.contributors)) }
-                            td role="cell" class="number" data-label="Potential audience" { (words::count(totals.potential_audience)) }
+                            td role="cell" class="number" data-label="Contributors" { (contributors(totals)) }
+                            td role="cell" class="number" data-label="Potential audience" { (audience(totals)) }
                             td role="cell" class="number" data-label="Impressions observed" { (impressions(totals)) }
                             td role="cell" class="number" data-label="Engagement" { (words::count(engagement(totals))) }
                             td role="cell" class="number" data-label="Mean score" { (mean(totals)) }
@@ -181,6 +181,16 @@ pub fn name(web: &Web, id: &CampaignId) -> String {
     configured.map_or_else(|| id.to_string(), |campaign| campaign.name.clone())
 }
 
+/// Distinct authors; a dash where no post names any.
+pub fn contributors(totals: &CampaignTotals) -> String {
+    known(totals.contributors, totals.contributors)
+}
+
+/// Followers of the contributors; a dash where no post names any.
+pub fn audience(totals: &CampaignTotals) -> String {
+    known(totals.contributors, totals.potential_audience)
+}
+
 /// Likes, shares and comments.
 pub fn engagement(totals: &CampaignTotals) -> u64 {
     let counts = &totals.engagement;
@@ -192,9 +202,15 @@ pub fn engagement(totals: &CampaignTotals) -> u64 {
 
 /// Observed impressions; a dash where no post came with any.
 pub fn impressions(totals: &CampaignTotals) -> String {
-    match totals.posts_with_impressions {
-        0 => "–".into(),
-        _ => words::count(totals.impressions),
+    known(totals.posts_with_impressions, totals.impressions)
+}
+
+/// A sum over `of` known items; a dash where none is known.
+fn known(of: u64, sum: u64) -> String {
+    if of == 0 {
+        "–".into()
+    } else {
+        words::count(sum)
     }
 }
 

@@ -50,7 +50,7 @@ pub async fn home(
         section id="entities" aria-labelledby="entities-title" {
             div class="section-head" {
                 h2 id="entities-title" { "Entities" }
-                p class="note" { "the last 15 minutes, by how unusual their negative mentions are against the 6 hours before" }
+                p class="note" { "The last 15 minutes against the 6 hours before. “By chance”: how often so many negative mentions would come about anyway." }
                 form class="filter" role="search" action="/#entities" {
                     label class="unseen" for="q" { "Filter by name, id or sector" }
                     input id="q" name="q" type="search" value=(filter) placeholder="Name, id or sector" autocomplete="off" data-filter;
@@ -117,7 +117,7 @@ fn entities(overview: &Overview, rows: &[&Row], timelines: &Timelines) -> Markup
             thead role="rowgroup" {
                 tr role="row" {
                     th scope="col" role="columnheader" { "Entity" }
-                    th scope="col" role="columnheader" { "Negative by chance" }
+                    th scope="col" role="columnheader" { "By chance" }
                     th scope="col" role="columnheader" class="number" { "Mentions" }
                     th scope="col" role="columnheader" class="number" { "Negative" }
                     th scope="col" role="columnheader" class="number" { "Expected" }
@@ -140,17 +140,17 @@ fn entity(axis: &Axis, row: &Row, points: &[TimelinePoint]) -> Markup {
                 a href={ "/entities/" (words::segment(row.id.as_str())) } { (row.name) }
                 span class="sub" { (row.id) @if !row.sector.is_empty() { " · " (row.sector) } }
             }
-            td role="cell" data-label="Negative by chance" class="chance" {
+            td role="cell" data-label="By chance" class="chance" {
                 span { (words::chance(row.p_value)) }
                 (charts::meter(surprise / 12.0, if surprise >= 6.0 { "high" } else { "low" }))
             }
             td role="cell" data-label="Mentions" class="number" { (words::count(row.recent.mentions)) }
             td role="cell" data-label="Negative" class="number" {
-                (words::count(row.recent.negative)) " "
-                span class="sub" { (words::share(row.recent.negative, row.recent.mentions)) }
+                (words::count(row.recent.negative))
+                @if row.recent.negative > 0 { " " span class="sub" { (words::share(row.recent.negative, row.recent.mentions)) } }
             }
             td role="cell" data-label="Expected" class="number" { (words::rate(row.expected)) }
-            td role="cell" data-label="Mean score" class="number" { (parts::mean(&row.recent)) }
+            td role="cell" data-label="Score" class="number" { (parts::mean(&row.recent)) }
             td role="cell" class="trend" {
                 (charts::sparkline(axis, &trend(points), &parts::bars(axis, points), &parts::scores(axis, points)))
             }
@@ -172,7 +172,7 @@ fn campaigns(shared: &Shared, overview: &Overview) -> Markup {
         section id="campaigns" aria-labelledby="campaigns-title" {
             div class="section-head" {
                 h2 id="campaigns-title" { "Campaigns" }
-                p class="note" { "the last 30 days" }
+                p class="note" { "The last 30 days." }
             }
             @if overview.campaigns.is_empty() {
                 p class="empty" {
@@ -203,8 +203,8 @@ fn campaigns(shared: &Shared, overview: &Overview) -> Markup {
                                     span class="sub" { (id) }
                                 }
                                 td role="cell" class="number" data-label="Posts" { (words::count(totals.posts)) }
-                                td role="cell" class="number" data-label="Contributors" { (words::count(totals.contributors)) }
-                                td role="cell" class="number" data-label="Potential audience" { (words::count(totals.potential_audience)) }
+                                td role="cell" class="number" data-label="Contributors" { (super::campaign::contributors(totals)) }
+                                td role="cell" class="number" data-label="Potential audience" { (super::campaign::audience(totals)) }
                                 td role="cell" class="number" data-label="Impressions observed" { (super::campaign::impressions(totals)) }
                                 td role="cell" class="number" data-label="Engagement" { (words::count(super::campaign::engagement(totals))) }
                                 td role="cell" class="number" data-label="Mean score" { (super::campaign::mean(totals)) }
