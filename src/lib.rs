@@ -19,5 +19,6 @@
 #![warn(missing_docs)]
 
 pub mod config;
+pub mod connect;
 pub mod domain;
 pub mod store;

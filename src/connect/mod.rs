@@ -1,0 +1,3 @@
+//! Connectors: what brings posts in.
+
+pub mod demo;
