@@ -1,5 +1,7 @@
-//! Where posts come from besides Kafka: files, sent at a rate or in the rhythm of their own times.
+//! Where posts come from besides Kafka: files, sent at a rate or in the rhythm of their own times, and the
+//! demo's stream.
 
+pub mod demo;
 mod file;
 mod pace;
 
