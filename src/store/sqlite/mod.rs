@@ -58,13 +58,14 @@ impl SqliteStore {
         create(path)?;
         let mut writer =
             connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| explain(path, &e))?;
+        // First, since it leaves what is not ours untouched.
+        schema::migrate(&mut writer).map_err(|e| unfit(path, e))?;
         if !log_ahead(&writer).map_err(|e| explain(path, &e))? {
             return Err(unusable(
                 path,
                 "its file system allows no write-ahead log: set store.path to a file on a local disk",
             ));
         }
-        schema::migrate(&mut writer).map_err(|e| unfit(path, e))?;
         let shared = Shared {
             path: path.clone(),
             writer: Mutex::new(writer),

@@ -57,8 +57,10 @@ fn what_is_no_store_of_squall_is_refused_and_left_alone() {
     connection
         .execute_batch("CREATE TABLE posts (mine TEXT)")
         .unwrap();
+    let before = fs::read(&foreign).unwrap();
     let error = refused(&foreign);
     assert!(error.to_string().contains("another program") && !error.is_retryable());
+    assert_eq!(fs::read(&foreign).unwrap(), before);
 
     let beneath_a_file = text.join("squall.db");
     assert!(refused(&beneath_a_file).to_string().contains("store.path"));
