@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 /// Time after which a window counts by a factor e less.
-const MEMORY: Duration = Duration::from_secs(3 * 24 * 3600);
+const MEMORY: Duration = Duration::from_secs(5 * 24 * 3600);
 
 /// Shape of the prior: events it is worth. Small, so that the rate may be almost anything.
 const PRIOR_EVENTS: f64 = 0.05;
@@ -27,9 +27,6 @@ const USUAL_WEIGHT: f64 = 3.0;
 /// Stories come in small bunches even where nothing happens: variance beyond the mean, as a share of the mean.
 const BUNCHING: f64 = 0.2;
 
-/// A surprising window teaches no more than its expected count and this many standard deviations.
-const CAP_DEVIATIONS: f64 = 3.0;
-
 /// A negative binomial expectation: variance is `mean + dispersion * mean²`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Expectation {
@@ -38,15 +35,16 @@ pub(super) struct Expectation {
 }
 
 impl Expectation {
-    /// Probability of at least `count` events, see [`super::upper_tail`]. Never 0, so that ratios of
-    /// probabilities mean something.
+    /// Probability of at least `count` events, see [`super::upper_tail`]. Never 0, so that ratios of probabilities mean
+    /// something.
     pub fn upper_tail(&self, count: u32) -> f64 {
         super::upper_tail(u64::from(count), self.mean, self.dispersion).max(f64::MIN_POSITIVE)
     }
 
-    fn cap(&self) -> f64 {
+    /// The count so many standard deviations above the mean; at least 1.
+    pub fn above(&self, deviations: f64) -> f64 {
         let variance = self.mean + self.dispersion * self.mean * self.mean;
-        (self.mean + CAP_DEVIATIONS * variance.sqrt()).max(1.0)
+        (self.mean + deviations * variance.sqrt()).max(1.0)
     }
 }
 
@@ -75,13 +73,8 @@ impl Baseline {
         }
     }
 
-    /// Learns from a closed window; `surprising` ones count only up to a cap, so that a spike does not become
-    /// the measure of the next one, yet a level that stays is learned in the end.
-    pub fn teach(&mut self, count: u32, surprising: bool) {
-        let mut count = f64::from(count);
-        if surprising {
-            count = count.min(self.expect().cap());
-        }
+    /// Learns from a closed window.
+    pub fn teach(&mut self, count: f64) {
         self.windows = self.windows * self.keep + 1.0;
         self.events = self.events * self.keep + count;
         self.pairs = self.pairs * self.keep + count * (count - 1.0).max(0.0);
@@ -129,7 +122,7 @@ mod tests {
     fn taught(counts: impl IntoIterator<Item = u32>) -> Baseline {
         let mut baseline = Baseline::new(MINUTE);
         for count in counts {
-            baseline.teach(count, false);
+            baseline.teach(f64::from(count));
         }
         baseline
     }
@@ -160,21 +153,6 @@ mod tests {
         assert!((bunched.dispersion - 0.75).abs() < 0.1, "{bunched:?}");
     }
 
-    #[test]
-    fn a_surprising_window_teaches_a_capped_count() {
-        let mut baseline = taught(std::iter::repeat_n(1, 500));
-        let before = baseline.expect().mean;
-        baseline.teach(10_000, true);
-        assert!(baseline.expect().mean < before * 1.02);
-        for _ in 0..5000 {
-            baseline.teach(10_000, true);
-        }
-        assert!(
-            baseline.expect().mean > 1000.0,
-            "a level that stays is learned"
-        );
-    }
-
     proptest! {
         #[test]
         fn empty_windows_at_once_are_empty_windows_one_by_one(
@@ -184,7 +162,7 @@ mod tests {
             let (mut at_once, mut singly) = (taught(counts.clone()), taught(counts));
             at_once.teach_empty(empty);
             for _ in 0..empty {
-                singly.teach(0, false);
+                singly.teach(0.0);
             }
             let (a, b) = (at_once.expect(), singly.expect());
             prop_assert!((a.mean / b.mean - 1.0).abs() < 1e-9, "{a:?} {b:?}");
@@ -193,11 +171,11 @@ mod tests {
 
         #[test]
         fn always_gives_a_usable_expectation(
-            counts in prop::collection::vec((any::<u32>(), any::<bool>(), any::<u64>()), 0..20),
+            counts in prop::collection::vec((any::<u32>(), any::<u64>()), 0..20),
         ) {
             let mut baseline = Baseline::new(MINUTE);
-            for (count, surprising, empty) in counts {
-                baseline.teach(count, surprising);
+            for (count, empty) in counts {
+                baseline.teach(f64::from(count));
                 baseline.teach_empty(empty);
                 let expected = baseline.expect();
                 prop_assert!(expected.mean > 0.0 && expected.mean.is_finite(), "{expected:?}");

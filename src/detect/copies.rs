@@ -49,7 +49,7 @@ pub(super) struct Story {
     pub counted: Option<Counted>,
     /// The post that took it back. That very post, if it tells the story again, takes its place.
     pub retracted_by: Option<Origin>,
-    seen: Timestamp,
+    last_told: Timestamp,
 }
 
 /// What a story adds to the windows of its entity.
@@ -78,7 +78,7 @@ pub(super) struct Stories {
     first: StoryNumber,
     signatures: VecDeque<u64>,
     stories: VecDeque<Story>,
-    last_seen: Option<Timestamp>,
+    last_told: Option<Timestamp>,
 }
 
 /// What a mention is to its story.
@@ -109,24 +109,23 @@ impl Stories {
     }
 
     /// Files a mention under its story: that of an earlier post with the same id (`known`), or the newest with a near
-    /// signature, or a new one. `post` is the identity of its post, `seen` when it was seen.
+    /// signature in the look-back, or a new one. `post` is the identity of its post.
     pub fn tell(
         &mut self,
         mention: &MentionEvent,
         post: u64,
         known: Option<StoryNumber>,
-        seen: Timestamp,
         look_back: Duration,
     ) -> (StoryNumber, Told) {
-        self.forget_unseen_since(seen - look_back);
-        self.last_seen = self.last_seen.max(Some(seen));
+        let at = mention.event_time;
+        self.last_told = self.last_told.max(Some(at));
         let number = known
             .filter(|number| *number >= self.first)
-            .or_else(|| self.near(mention.signature));
+            .or_else(|| self.near(mention.signature, at - look_back));
         let Some((number, story)) = number.and_then(|n| Some((n, self.get_mut(n)?))) else {
-            return (self.begin(mention, post, seen), Told::New);
+            return (self.begin(mention, post), Told::New);
         };
-        story.seen = story.seen.max(seen);
+        story.last_told = story.last_told.max(at);
         if story.retracted_by.as_ref() == Some(&mention.origin) {
             story.retracted_by = None;
             story.post = post;
@@ -136,15 +135,15 @@ impl Stories {
         (number, Told::Copy)
     }
 
-    fn near(&self, signature: u64) -> Option<StoryNumber> {
-        let index = self
-            .signatures
-            .iter()
-            .rposition(|known| (known ^ signature).count_ones() <= COPY_DISTANCE)?;
+    fn near(&self, signature: u64, horizon: Timestamp) -> Option<StoryNumber> {
+        let stories = self.signatures.iter().zip(&self.stories);
+        let index = stories.into_iter().rposition(|(known, story)| {
+            (known ^ signature).count_ones() <= COPY_DISTANCE && story.last_told >= horizon
+        })?;
         Some(self.first + index as u64)
     }
 
-    fn begin(&mut self, mention: &MentionEvent, post: u64, seen: Timestamp) -> StoryNumber {
+    fn begin(&mut self, mention: &MentionEvent, post: u64) -> StoryNumber {
         if self.stories.len() >= STORIES_PER_ENTITY {
             self.forget_oldest();
         }
@@ -155,19 +154,19 @@ impl Stories {
             copies: 0,
             counted: None,
             retracted_by: None,
-            seen,
+            last_told: mention.event_time,
         });
         self.first + self.stories.len() as u64 - 1
     }
 
-    /// When any of them was seen last; none when there is none.
-    pub fn last_seen(&self) -> Option<Timestamp> {
-        self.last_seen.filter(|_| !self.stories.is_empty())
+    /// Latest event time of any of them; none when there is none.
+    pub fn last_told(&self) -> Option<Timestamp> {
+        self.last_told.filter(|_| !self.stories.is_empty())
     }
 
-    /// Forgets the oldest stories as long as they were last seen before `horizon`.
-    pub fn forget_unseen_since(&mut self, horizon: Timestamp) {
-        while self.stories.front().is_some_and(|s| s.seen < horizon) {
+    /// Forgets the oldest stories as long as they were last told before `horizon`.
+    pub fn forget_before(&mut self, horizon: Timestamp) {
+        while self.stories.front().is_some_and(|s| s.last_told < horizon) {
             self.forget_oldest();
         }
     }
@@ -209,27 +208,27 @@ impl Posts {
             .collect()
     }
 
-    pub fn insert(&mut self, post: u64, entity: &EntityId, number: StoryNumber, seen: Timestamp) {
-        self.stories.insert((post, entity.clone()), (number, seen));
-        self.order.push_back((seen, post, entity.clone()));
+    pub fn insert(&mut self, post: u64, entity: &EntityId, number: StoryNumber, at: Timestamp) {
+        self.stories.insert((post, entity.clone()), (number, at));
+        self.order.push_back((at, post, entity.clone()));
     }
 
     /// Forgets the oldest while there are too many, or they are older than `horizon`. Returns what went
     /// for lack of room: its story, and older ones of that entity, should go too.
     pub fn forget(&mut self, horizon: Option<Timestamp>) -> Vec<(EntityId, StoryNumber)> {
         let mut crowded_out = Vec::new();
-        while let Some((seen, _, _)) = self.order.front() {
+        while let Some((at, _, _)) = self.order.front() {
             let crowded = self.order.len() > POSTS;
-            if !crowded && horizon.is_none_or(|horizon| *seen >= horizon) {
+            if !crowded && horizon.is_none_or(|horizon| *at >= horizon) {
                 break;
             }
-            let Some((seen, post, entity)) = self.order.pop_front() else {
+            let Some((at, post, entity)) = self.order.pop_front() else {
                 break;
             };
             let key = (post, entity);
             // A post sent again stands in the queue again, further back.
-            if let Some((number, last_seen)) = self.stories.get(&key).copied()
-                && last_seen == seen
+            if let Some((number, last_told)) = self.stories.get(&key).copied()
+                && last_told == at
             {
                 self.stories.remove(&key);
                 if crowded {
@@ -256,9 +255,9 @@ mod tests {
     ) -> (StoryNumber, Told) {
         let mention = MentionEvent {
             signature,
-            ..mention(seconds, 0, "ACME")
+            ..mention(seconds, seconds, "ACME")
         };
-        stories.tell(&mention, 7, known, at(seconds), DAY)
+        stories.tell(&mention, 7, known, DAY)
     }
 
     #[test]
@@ -290,7 +289,8 @@ mod tests {
         assert_eq!(tell(&mut stories, 1, None, 80_000), (0, Told::Copy));
         assert_eq!(tell(&mut stories, 1, None, 160_000), (0, Told::Copy));
         assert_eq!(tell(&mut stories, 1, None, 250_000), (1, Told::New));
-        assert_eq!(stories.len(), 1);
+        stories.forget_before(at(160_001));
+        assert_eq!((stories.len(), stories.last_told()), (1, Some(at(250_000))));
     }
 
     #[test]

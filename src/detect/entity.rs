@@ -14,7 +14,7 @@ use std::time::Duration;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Lengths of windows that are judged; further ones are ignored.
-pub(super) const LENGTHS: usize = 32;
+const LENGTHS: usize = 32;
 
 /// What holds for all entities of a detector at the moment.
 #[derive(Debug, Clone, Copy)]
@@ -23,14 +23,6 @@ pub(super) struct Moment<'a> {
     pub watermark: Option<Timestamp>,
     /// Sum of all silences.
     pub silence: Duration,
-}
-
-impl Moment<'_> {
-    /// When something of this event time is seen: old posts are seen now.
-    pub fn seen(&self, event_time: Timestamp) -> Timestamp {
-        self.watermark
-            .map_or(event_time, |watermark| watermark.max(event_time))
-    }
 }
 
 /// What detection knows of one entity.
@@ -48,11 +40,11 @@ pub(super) struct Entity {
 }
 
 impl Entity {
-    /// An entity mentioned for the first time, at `seen`, that was watched in vain since `watched_since` (with the sum of
-    /// all silences then).
+    /// An entity mentioned for the first time, which was watched in vain since `watched_since` (with the sum of all
+    /// silences then).
     pub fn new(
         id: EntityId,
-        seen: Timestamp,
+        first_seen: Timestamp,
         watched_since: Option<(Timestamp, Duration)>,
         config: &DetectConfig,
     ) -> Self {
@@ -64,7 +56,7 @@ impl Entity {
             windows: config.windows.iter().take(LENGTHS).map(windows).collect(),
             negatives: Negatives::default(),
             alert: Alert::Quiet { not_before: None },
-            last_seen: seen,
+            last_seen: first_seen,
             due: None,
         }
     }
@@ -80,8 +72,8 @@ impl Entity {
         if let Some(resolves_at) = self.alert.resolves_at(config) {
             return resolves_at;
         }
-        match self.stories.last_seen() {
-            Some(seen) => seen + config.copy_lookback + Duration::from_millis(1),
+        match self.stories.last_told() {
+            Some(told) => told + config.copy_lookback + Duration::from_millis(1),
             None => self.forgotten_at(),
         }
     }
@@ -106,13 +98,16 @@ impl Entity {
             return;
         };
         let surprise = self.surprise(now.config);
+        let mut closed = false;
         for windows in &mut self.windows {
-            windows.close(watermark, now.silence, surprise);
+            closed |= windows.close(watermark, now.silence, surprise);
         }
-        let earliest = self.windows.iter().flat_map(Windows::starts).min();
-        self.negatives.forget_before(earliest);
+        if closed {
+            let earliest = self.windows.iter().flat_map(Windows::starts).min();
+            self.negatives.forget_before(earliest);
+        }
         self.stories
-            .forget_unseen_since(watermark - now.config.copy_lookback);
+            .forget_before(watermark - now.config.copy_lookback);
     }
 
     /// Resolves an open alert whose time has come.
@@ -123,17 +118,22 @@ impl Entity {
     }
 
     /// Counts a story's first mention in the windows; false when it came too late for all of them.
-    pub fn count(&mut self, number: StoryNumber, mention: &MentionEvent, now: Moment) -> bool {
+    pub fn count(
+        &mut self,
+        number: StoryNumber,
+        mention: &MentionEvent,
+        config: &DetectConfig,
+    ) -> bool {
         let sentiment = mention.sentiment.filter(is_finite);
         let mut counted = Counted {
             event_time: mention.event_time,
-            score: sentiment.map(|sentiment| sentiment.score()),
+            score: sentiment.map(|sentiment| sentiment.score().clamp(-1.0, 1.0)),
             negative: sentiment.is_some_and(|sentiment| sentiment.label() == Label::Negative),
             backfill: mention.backfill,
             lengths: 0,
         };
-        self.last_seen = self.last_seen.max(now.seen(mention.event_time));
-        let surprise = self.surprise(now.config);
+        self.last_seen = self.last_seen.max(mention.event_time);
+        let surprise = self.surprise(config);
         for (length, windows) in self.windows.iter_mut().enumerate() {
             if windows.add(&counted, surprise) {
                 counted.lengths |= 1 << length;
@@ -158,7 +158,7 @@ impl Entity {
         mention: &MentionEvent,
         config: &DetectConfig,
     ) -> Option<AlertMessage> {
-        let counted = self.stories.get_mut(number)?.counted?;
+        let counted = self.stories.get(number)?.counted?;
         if !counted.negative || counted.backfill {
             return None;
         }

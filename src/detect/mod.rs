@@ -9,7 +9,7 @@
 //!  retraction ─► copies: which stories? ─► windows: take them out ─► alerts
 //! ```
 //!
-//! Pure: no clock, no I/O. [`judge_series`] is the same test over a plain series of counts.
+//! Pure: no clock, no I/O. [`SeriesDetector`] is the same test over a plain series of counts.
 
 mod alerts;
 mod baseline;
@@ -21,7 +21,7 @@ mod test;
 mod watermark;
 mod windows;
 
-pub use series::{SeriesPoint, judge_series};
+pub use series::{SeriesDetector, SeriesPoint};
 pub use test::upper_tail;
 
 use crate::config::DetectConfig;
@@ -140,19 +140,18 @@ impl Detector {
         self.forget_posts();
 
         let now = moment(&self.config, &self.watermark, &self.silence);
-        let seen = now.seen(mention.event_time);
+        let at = mention.event_time;
         let entity = self
             .entities
             .entry(mention.entity.clone())
-            .or_insert_with_key(|id| Entity::new(id.clone(), seen, self.watched_since, now.config));
+            .or_insert_with_key(|id| Entity::new(id.clone(), at, self.watched_since, now.config));
         entity.settle(now);
         let post = post_identity(&mention.source, &mention.post_id);
         let known = self.posts.story(post, &mention.entity);
-        let (number, told) =
-            entity
-                .stories
-                .tell(mention, post, known, seen, now.config.copy_lookback);
-        self.posts.insert(post, &mention.entity, number, seen);
+        let (number, told) = entity
+            .stories
+            .tell(mention, post, known, now.config.copy_lookback);
+        self.posts.insert(post, &entity.id, number, at);
 
         let mut decisions = Vec::new();
         if let Some(story) = entity.stories.get(number) {
@@ -160,14 +159,14 @@ impl Detector {
                 origin: mention.origin.clone(),
                 ordinal: mention.ordinal,
                 entity: mention.entity.clone(),
-                event_time: mention.event_time,
+                event_time: at,
                 cluster: story.cluster.to_string(),
                 novelty: if told == Told::New { 1.0 } else { 0.0 },
             }));
         }
         if told == Told::Copy {
             self.counts.copies += 1;
-        } else if !entity.count(number, mention, now) {
+        } else if !entity.count(number, mention, now.config) {
             self.counts.late += 1;
         } else if let Some(message) = entity.judge(number, mention, now.config) {
             decisions.push(self.counts.alert(message));

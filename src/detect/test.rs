@@ -13,6 +13,9 @@ const SIZES: (f64, f64) = (1e-8, 1e10);
 /// Counts and means beyond this are judged by the Chernoff bound: the fraction would need too many steps.
 const EXACT_BELOW: f64 = 1e7;
 
+/// Fewer events than this are none.
+const FEWEST: f64 = 1e-9;
+
 /// Probability of at least `observed` events where `mean` are expected, with variance `mean + dispersion * mean²`.
 ///
 /// In [0, 1] for every input: what is not a number, or expects endlessly many, is no surprise (1); below about
@@ -23,7 +26,8 @@ pub fn upper_tail(observed: u64, mean: f64, dispersion: f64) -> f64 {
 
 /// Natural logarithm of [`upper_tail`], also between whole numbers: at most 0, never NaN.
 pub(super) fn ln_upper_tail(observed: f64, mean: f64, dispersion: f64) -> f64 {
-    if mean.is_nan() || dispersion.is_nan() || mean == f64::INFINITY || !(observed > 0.0) {
+    let unknown = observed.is_nan() || mean.is_nan() || dispersion.is_nan();
+    if unknown || observed < FEWEST || mean == f64::INFINITY {
         return 0.0;
     }
     if mean <= 0.0 || observed == f64::INFINITY {
@@ -159,6 +163,12 @@ mod tests {
         fn is_a_probability_for_every_input(k in any::<u64>(), mean in any::<f64>(), dispersion in any::<f64>()) {
             let tail = upper_tail(k, mean, dispersion);
             prop_assert!((0.0..=1.0).contains(&tail), "{tail}");
+        }
+
+        #[test]
+        fn its_logarithm_is_one_between_whole_numbers_too(k in any::<f64>(), mean in any::<f64>(), dispersion in 0.0f64..9.0) {
+            prop_assert!(ln_upper_tail(k, mean, dispersion) <= 0.0);
+            prop_assert!(ln_upper_tail(k.abs().recip(), mean.abs(), dispersion) <= 0.0);
         }
 
         #[test]

