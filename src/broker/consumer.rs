@@ -102,7 +102,8 @@ struct Shared {
     /// Next offset to be read by whoever follows, by partition.
     done: Mutex<HashMap<Partition, (Assignment, i64)>>,
     committed: Mutex<HashMap<Partition, i64>>,
-    ends: Mutex<HashMap<Partition, i64>>,
+    /// End offset and committed offset (below 0: none) as the client's statistics give them.
+    ends: Mutex<HashMap<Partition, (i64, i64)>>,
     /// Rebalances since the thread looked last.
     rebalances: Mutex<VecDeque<Event>>,
     stop: Mutex<Option<Stop>>,
@@ -228,9 +229,9 @@ impl Commits {
 }
 
 impl Lag {
-    /// Offset behind the last record of a partition; none before the first answer of the broker.
-    pub fn end(&self, topic: &Arc<str>, partition: i32) -> Option<i64> {
-        lock(&self.0.ends).get(&(topic.clone(), partition)).copied()
+    /// Records of a partition that are not yet committed; none before the first answer of the broker.
+    pub fn remaining(&self, topic: &Arc<str>, partition: i32) -> Option<i64> {
+        self.0.remaining(&(topic.clone(), partition))
     }
 
     /// Whether reading is paused because what follows cannot keep up.
@@ -238,21 +239,19 @@ impl Lag {
         self.0.paused.load(Ordering::Relaxed)
     }
 
-    /// Time spent paused since the last call.
+    /// Time spent waiting for what follows since the last call.
     pub fn take_blocked(&self) -> Duration {
         Duration::from_micros(self.0.blocked_micros.swap(0, Ordering::Relaxed))
     }
 
-    /// Records behind the last committed one, by partition of those that are ours.
+    /// Records not yet committed, by partition of those that are ours.
     pub fn by_partition(&self) -> Vec<(Arc<str>, i32, i64)> {
-        let ends = lock(&self.0.ends);
-        let committed = lock(&self.0.committed);
-        let assigned = lock(&self.0.assignments);
-        let lag = assigned.keys().filter_map(|key| {
-            let behind = ends.get(key)? - committed.get(key).copied().unwrap_or(0);
-            Some((key.0.clone(), key.1, behind.max(0)))
+        let ours: Vec<Partition> = lock(&self.0.assignments).keys().cloned().collect();
+        let remaining = ours.into_iter().filter_map(|key| {
+            let remaining = self.0.remaining(&key)?;
+            Some((key.0, key.1, remaining))
         });
-        lag.collect()
+        remaining.collect()
     }
 }
 
@@ -400,7 +399,9 @@ impl Poll {
         let Some(stop) = *lock(&self.shared.stop) else {
             return;
         };
-        if self.stopped {
+        // What the embedded broker holds is read to its end, so the group must have formed first.
+        let formed = self.shared.next_assignment.load(Ordering::Relaxed) > 0;
+        if self.stopped || (stop == Stop::AtEnd && !formed) {
             return;
         }
         if self.targets.is_none() {
@@ -478,6 +479,15 @@ impl Poll {
 }
 
 impl Shared {
+    fn remaining(&self, key: &Partition) -> Option<i64> {
+        let (end, committed_before) = lock(&self.ends).get(key).copied()?;
+        let committed = lock(&self.committed)
+            .get(key)
+            .copied()
+            .unwrap_or(committed_before);
+        Some((end - committed.max(0)).max(0))
+    }
+
     /// Offsets to commit, among the partitions chosen; those of an assignment that is over are dropped.
     fn take_done(&self, chosen: impl Fn(&Partition) -> bool) -> Option<TopicPartitionList> {
         let assignments = lock(&self.assignments);
@@ -522,7 +532,10 @@ impl ClientContext for Context {
             let name: Arc<str> = name.into();
             for (id, partition) in topic.partitions {
                 if id >= 0 && partition.hi_offset >= 0 {
-                    ends.insert((name.clone(), id), partition.hi_offset);
+                    ends.insert(
+                        (name.clone(), id),
+                        (partition.hi_offset, partition.committed_offset),
+                    );
                 }
             }
         }
@@ -547,6 +560,7 @@ impl ConsumerContext for Context {
         }
         lock(&self.0.assignments).retain(|key, _| !revoked.contains(key));
         lock(&self.0.ends).retain(|key, _| !revoked.contains(key));
+        lock(&self.0.committed).retain(|key, _| !revoked.contains(key));
         lock(&self.0.rebalances).push_back(Event::Revoked(revoked));
     }
 

@@ -148,8 +148,8 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
         "detect.resolve_p_value: must be greater than detect.p_value, or an alert would resolve as it opens",
     );
     require(
-        detect.update_factor > 1.0,
-        "detect.update_factor: must be greater than 1",
+        detect.update_power > 1.0,
+        "detect.update_power: must be greater than 1",
     );
     require(
         detect.min_negative >= 1,

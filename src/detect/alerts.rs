@@ -56,6 +56,13 @@ pub(super) struct OpenAlert {
     improbable_until: Timestamp,
 }
 
+/// Whether `now` is at or below the given power of `last`: each step needs more than the one before, so that
+/// a crisis that goes on tells of itself ever less often. Probabilities below the smallest number count as it.
+fn worsened(now: f64, last: f64, power: f64) -> bool {
+    let ln = |p: f64| p.max(f64::MIN_POSITIVE).ln();
+    ln(now) <= power * ln(last)
+}
+
 impl Alert {
     /// Takes in what a negative mention made of the windows it lies in. `evidence` is asked for only when a message
     /// is due.
@@ -107,7 +114,7 @@ impl Alert {
             Self::Open(open) => {
                 open.improbable_until = open.improbable_until.max(improbable_until?);
                 let spike = spike.filter(|spike| {
-                    spike.p_value * config.update_factor <= open.last.p_value
+                    worsened(spike.p_value, open.last.p_value, config.update_power)
                         || spike.severity(config) > open.last.severity
                 })?;
                 let updated = AlertMessage {

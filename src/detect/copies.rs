@@ -1,12 +1,10 @@
 //! Stories: posts that say the same, grouped per entity, so that a repost is no new evidence.
 
 use crate::domain::{EntityId, MentionEvent, Origin, Timestamp};
+use crate::text::{COPY_DISTANCE, distance};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
-
-/// Two texts whose signatures differ in at most so many bits are one story. Must match how signatures are made.
-const COPY_DISTANCE: u32 = 6;
 
 /// Stories kept per entity; beyond it the oldest go first. A lookup is one pass over their signatures.
 const STORIES_PER_ENTITY: usize = 4096;
@@ -138,7 +136,7 @@ impl Stories {
     fn near(&self, signature: u64, horizon: Timestamp) -> Option<StoryNumber> {
         let stories = self.signatures.iter().zip(&self.stories);
         let index = stories.into_iter().rposition(|(known, story)| {
-            (known ^ signature).count_ones() <= COPY_DISTANCE && story.last_told >= horizon
+            distance(*known, signature) <= COPY_DISTANCE && story.last_told >= horizon
         })?;
         Some(self.first + index as u64)
     }

@@ -49,9 +49,9 @@ pub struct Metrics {
     pub end_to_end_seconds: Histogram,
     /// Seconds from receiving the mention that decided an alert message to its first delivery.
     pub alert_seconds: Histogram,
-    /// Records not yet read, by consumer group, topic and partition.
+    /// Records not yet done, by role, topic and partition.
     pub consumer_lag: Family<IntGaugeVec, 3>,
-    /// Seconds the watermark is behind the highest event time seen.
+    /// Seconds the watermark is behind the clock.
     pub watermark_lag_seconds: Gauge,
     /// Seconds a stage has waited for the next one to take its output, by stage.
     pub blocked_seconds: Family<CounterVec, 1>,
@@ -144,12 +144,12 @@ impl Metrics {
             ),
             consumer_lag: all.gauges(
                 "squall_consumer_lag",
-                "Records not yet read.",
-                ["group", "topic", "partition"],
+                "Records not yet done.",
+                ["role", "topic", "partition"],
             ),
             watermark_lag_seconds: all.add(Gauge::new(
                 "squall_watermark_lag_seconds",
-                "Event time by which the watermark is behind the highest seen.",
+                "Time by which the watermark is behind the clock.",
             )),
             blocked_seconds: all.seconds(
                 "squall_blocked_seconds_total",
@@ -258,10 +258,7 @@ mod tests {
         metrics.inference_seconds.observe(0.003);
         metrics.end_to_end_seconds.observe(0.4);
         metrics.alert_seconds.observe(0.6);
-        metrics
-            .consumer_lag
-            .with(["squall-score", "news", "0"])
-            .set(7);
+        metrics.consumer_lag.with(["score", "news", "0"]).set(7);
         metrics.watermark_lag_seconds.set(1.5);
         metrics.blocked_seconds.with(["score"]).inc_by(0.25);
         metrics.alerts.with(["negative-spike", "critical"]).inc();
@@ -282,7 +279,7 @@ mod tests {
             "squall_end_to_end_seconds_bucket{le=\"0.5\"} 1",
             "squall_alert_seconds_bucket{le=\"0.5\"} 0",
             "squall_alert_seconds_bucket{le=\"1\"} 1",
-            "squall_consumer_lag{group=\"squall-score\",partition=\"0\",topic=\"news\"} 7",
+            "squall_consumer_lag{partition=\"0\",role=\"score\",topic=\"news\"} 7",
             "squall_watermark_lag_seconds 1.5",
             "squall_blocked_seconds_total{stage=\"score\"} 0.25",
             "squall_alerts_total{rule=\"negative-spike\",severity=\"critical\"} 1",

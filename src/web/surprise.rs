@@ -2,6 +2,7 @@
 //!
 //! This ranks a list for people; alerts are decided by DETECT with its own baseline.
 
+use crate::detect::upper_tail;
 use crate::store::MentionTotals;
 use std::time::Duration;
 
@@ -20,41 +21,9 @@ pub fn p_value(observed: u64, expected: f64) -> f64 {
     upper_tail(observed, expected, DISPERSION)
 }
 
-// TODO on merge: call detect::upper_tail instead.
-/// P(X ≥ observed) of a negative binomial with variance mean + dispersion · mean².
-fn upper_tail(observed: u64, mean: f64, dispersion: f64) -> f64 {
-    if observed == 0 || !mean.is_finite() {
-        return 1.0;
-    }
-    let size = 1.0 / dispersion;
-    let odds = mean / (mean + size);
-    let mut ln_term = -size * (1.0 + mean / size).ln();
-    for k in 0..observed.min(1_000_000) {
-        ln_term += ((k as f64 + size) / (k as f64 + 1.0) * odds).ln();
-    }
-    let (mut term, mut sum, mut k) = (1.0, 0.0, observed as f64);
-    while term > sum * 1e-12 && k < observed as f64 + 1e5 {
-        sum += term;
-        term *= (k + size) / (k + 1.0) * odds;
-        k += 1.0;
-    }
-    (ln_term.exp() * sum).clamp(0.0, 1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_tail_agrees_with_a_direct_sum() {
-        // With dispersion 1 the distribution is geometric: P(X ≥ k) = (mean / (1 + mean))^k.
-        for (observed, mean) in [(1u64, 0.5f64), (10, 2.0), (60, 1.4)] {
-            let exact = (mean / (1.0 + mean)).powi(observed as i32);
-            let tail = upper_tail(observed, mean, 1.0);
-            assert!((tail / exact - 1.0).abs() < 1e-6, "{tail} {exact}");
-        }
-        assert_eq!(upper_tail(0, 3.0, 0.25), 1.0);
-    }
 
     #[test]
     fn more_negatives_and_a_quieter_past_surprise_more() {

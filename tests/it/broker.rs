@@ -218,7 +218,7 @@ async fn the_lag_is_known() {
     assigned(&mut consumer).await;
     let lag = consumer.lag();
     let news: Arc<str> = "news".into();
-    while lag.end(&news, 0) != Some(10) || lag.end(&news, 1) != Some(10) {
+    while lag.remaining(&news, 0) != Some(10) || lag.remaining(&news, 1) != Some(10) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     consumer.close().await;

@@ -93,7 +93,7 @@ fn excitable() -> DetectConfig {
     DetectConfig {
         p_value: 0.5,
         critical_p_value: 0.05,
-        update_factor: 2.0,
+        update_power: 1.1,
         min_negative: 2,
         min_sources: 2,
         resolve_p_value: 0.6,
