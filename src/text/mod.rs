@@ -2,13 +2,20 @@
 //! names, and a signature by which copies are known.
 
 mod dictionary;
+mod evidence;
+mod folded;
 mod language;
+mod matcher;
+mod names;
 mod normalise;
 mod sentences;
 mod signature;
+mod tickers;
+mod vocabulary;
 
 pub use dictionary::{Dictionary, DictionaryError};
 pub use language::language;
+pub use matcher::{Found, Matcher, MatcherError};
 pub use normalise::normalise;
 pub use sentences::sentences;
 pub use signature::{COPY_DISTANCE, distance, signature};
