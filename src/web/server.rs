@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Largest body of a request, in bytes.
-pub(super) const MAX_BODY: usize = 4 << 20;
+const MAX_BODY: usize = 4 << 20;
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -32,7 +32,7 @@ pub async fn alert(
     let name = entity_name(&shared, &alert);
     let main = html! {
         nav class="trail" aria-label="Trail" { a href="/" { "Overview" } " / Alert" }
-        article class={ "alert alone " (latest.severity.name()) } {
+        article class={ "alert " (latest.severity.name()) } {
             header {
                 (parts::severity(latest.severity))
                 h1 { a href=(entity_path(&alert)) { (name) } }
