@@ -4,7 +4,7 @@
 //! any screen; its labels stand in neighbours that are not stretched. Steps without data are gaps. No
 //! attribute is ever written from a number that is not finite.
 
-use super::words;
+use super::{ticks, words};
 use crate::domain::Timestamp;
 use maud::{Markup, html};
 use std::fmt::Write;
@@ -70,7 +70,7 @@ impl Axis {
 pub fn bar_chart(axis: &Axis, title: &str, bars: &[Bar]) -> Markup {
     let bars = placed(axis, bars, |bar| bar.start);
     let highest = bars.iter().map(|(_, bar)| bar.total).max().unwrap_or(0);
-    let ticks = count_ticks(highest);
+    let ticks = ticks::counts(highest);
     let top = ticks.last().copied().unwrap_or(1).max(1);
     let height = |count: u64| 100.0 * count as f64 / top as f64;
     let plot = html! {
@@ -150,7 +150,7 @@ fn frame(axis: &Axis, title: &str, plot: &Markup, labels: Vec<(f64, String)>) ->
             }
             svg class="chart-plot" viewBox=(view(axis, 100)) preserveAspectRatio="none" role="img" aria-label=(title) { (plot) }
             svg class="chart-times" aria-hidden="true" {
-                @for (part, label) in time_ticks(axis, 7) {
+                @for (part, label) in ticks::times(axis.from, axis.step * axis.steps() as u32, 6) {
                     text x=(format!("{}%", short(100.0 * part))) y="18" text-anchor="middle" { (label) }
                 }
             }
@@ -283,72 +283,6 @@ fn short(number: f64) -> String {
     }
 }
 
-/// Zero and about four round numbers, the last at or above `highest`.
-fn count_ticks(highest: u64) -> Vec<u64> {
-    let rough = (highest.max(1)).div_ceil(4);
-    let magnitude = 10u64.pow(rough.ilog10());
-    let step = [1, 2, 5, 10]
-        .iter()
-        .map(|factor| magnitude.saturating_mul(*factor))
-        .find(|step| *step >= rough)
-        .unwrap_or(rough);
-    (0..=highest.max(1).div_ceil(step))
-        .map(|i| step.saturating_mul(i))
-        .collect()
-}
-
-/// At most `most` round times inside the axis: where they lie, 0 to 1, and how they are written.
-fn time_ticks(axis: &Axis, most: u32) -> Vec<(f64, String)> {
-    const MINUTE: u64 = 60_000;
-    const HOUR: u64 = 60 * MINUTE;
-    const DAY: u64 = 24 * HOUR;
-    let steps = axis.steps() as f64;
-    let length = (steps * axis.step.as_millis().max(1) as f64).min(i64::MAX as f64 / 4.0);
-    let every = [
-        MINUTE,
-        2 * MINUTE,
-        5 * MINUTE,
-        10 * MINUTE,
-        15 * MINUTE,
-        30 * MINUTE,
-        HOUR,
-        2 * HOUR,
-        3 * HOUR,
-        6 * HOUR,
-        12 * HOUR,
-        DAY,
-        2 * DAY,
-        7 * DAY,
-        14 * DAY,
-        30 * DAY,
-    ]
-    .into_iter()
-    .find(|every| length / (*every as f64) <= f64::from(most))
-    .unwrap_or((length / f64::from(most)).ceil().max(1.0) as u64);
-    let every = Duration::from_millis(every);
-    let mut tick = axis.from.floor(every);
-    let mut ticks = Vec::new();
-    for _ in 0..most + 2 {
-        let part = tick.since(axis.from).as_millis() as f64 / length;
-        if tick >= axis.from && part <= 1.0 {
-            let midnight = tick.floor(Duration::from_millis(DAY)) == tick;
-            let label = if midnight {
-                words::day(tick)
-            } else {
-                words::clock(tick)
-            };
-            ticks.push((part, label));
-        }
-        let next = tick + every;
-        if next <= tick {
-            break;
-        }
-        tick = next;
-    }
-    ticks.truncate(most as usize + 1);
-    ticks
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,24 +304,6 @@ mod tests {
             score,
             hint: String::new(),
         }
-    }
-
-    #[test]
-    fn ticks_are_round_and_reach_the_top() {
-        assert_eq!(count_ticks(0), [0, 1]);
-        assert_eq!(count_ticks(3), [0, 1, 2, 3]);
-        assert_eq!(count_ticks(41), [0, 20, 40, 60]);
-        assert_eq!(count_ticks(400), [0, 100, 200, 300, 400]);
-    }
-
-    #[test]
-    fn hours_are_marked_and_midnight_is_a_date() {
-        let from: Timestamp = "2026-11-22T22:30:00Z".parse().unwrap();
-        let labels: Vec<_> = time_ticks(&axis(from.millis(), 5, 48), 7)
-            .into_iter()
-            .map(|(_, label)| label)
-            .collect();
-        assert_eq!(labels, ["23:00", "11-23", "01:00", "02:00"]);
     }
 
     #[test]
@@ -443,20 +359,6 @@ mod tests {
                 prop_assert!(!svg.contains("NaN") && !svg.contains("inf"), "{}", svg);
                 prop_assert!(!svg.contains("height=\"-") && !svg.contains("width=\"-"), "{}", svg);
             }
-        }
-
-        #[test]
-        fn ticks_are_few_ascend_and_cover(highest in 0u64..u64::MAX / 16) {
-            let ticks = count_ticks(highest);
-            prop_assert!(ticks.len() <= 6 && ticks.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", ticks);
-            prop_assert!(*ticks.last().unwrap() >= highest.max(1));
-        }
-
-        #[test]
-        fn times_are_few_ascend_and_lie_inside(from in -62_135_596_800_000i64..253_402_207_200_000, minutes in 1u64..10_000, steps in 1u64..2000) {
-            let ticks = time_ticks(&axis(from, minutes, steps), 7);
-            prop_assert!(ticks.len() <= 8 && ticks.windows(2).all(|pair| pair[0].0 < pair[1].0), "{:?}", ticks);
-            prop_assert!(ticks.iter().all(|(part, _)| (0.0..=1.0).contains(part)));
         }
     }
 }

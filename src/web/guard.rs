@@ -1,18 +1,14 @@
-//! Who may: the host asked for, the token, the session of a browser, the site a request comes from; and the
-//! headers that every answer carries.
+//! Who may: the host asked for, the token or session, the site a request comes from; and the form and the
+//! headers that every answer has.
 
 use super::server::Squall;
-use super::{Problem, Web, pages};
-use axum::extract::{Query, Request, State};
+use super::{Problem, Web, pages, session, words};
+use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use sha2::{Digest, Sha256};
 use std::net::IpAddr;
-
-/// Cookie of a browser that has shown the token.
-const SESSION: &str = "squall_session";
 
 /// Scripts and styles only from here, none inline; nobody may frame the page.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -31,7 +27,7 @@ pub async fn admit(State(shared): Squall, request: Request, next: Next) -> Respo
                 .uri()
                 .path_and_query()
                 .map_or("/", |wanted| wanted.as_str());
-            Redirect::to(&format!("/login?next={}", super::words::segment(next))).into_response()
+            Redirect::to(&format!("/login?next={}", words::segment(next))).into_response()
         }
         Err(problem) => problem.into_response(),
     }
@@ -42,19 +38,17 @@ fn check(web: &Web, request: &Request) -> Result<(), Problem> {
     if web.config.listen.ip().is_loopback() {
         own_host(web, request)?;
     }
-    let token = web.config.token.expose();
-    if !token.is_empty() && bearer(headers).is_some_and(|given| same(given, token)) {
+    if session::token_is_shown(web, headers) {
         return Ok(());
     }
-    let session = !token.is_empty()
-        && cookie(headers, SESSION).is_some_and(|given| same(given, &session_of(token)));
+    let session = session::is_shown(web, headers);
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     if changes {
         same_origin(web, headers, session)?;
     }
     let path = request.uri().path();
     let open = path == "/healthz" || path == "/login" || path.starts_with("/assets/");
-    if token.is_empty() || session || open {
+    if web.config.token.is_empty() || session || open {
         return Ok(());
     }
     Err(Problem::new(
@@ -124,113 +118,6 @@ fn same_origin(web: &Web, headers: &HeaderMap, session: bool) -> Result<(), Prob
     ))
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
-}
-
-/// Value of a cookie.
-pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|cookies| cookies.to_str().ok())
-        .flat_map(|cookies| cookies.split(';'))
-        .filter_map(|cookie| cookie.trim().split_once('='))
-        .find_map(|(key, value)| (key == name).then_some(value))
-}
-
-/// What the session cookie holds: the token cannot be told from it, and a new token ends all sessions.
-fn session_of(token: &str) -> String {
-    Sha256::new()
-        .chain_update("squall session\0")
-        .chain_update(token)
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// Compares secrets in a time that does not tell where they differ.
-fn same(given: &str, secret: &str) -> bool {
-    let (given, secret) = (Sha256::digest(given), Sha256::digest(secret));
-    given
-        .iter()
-        .zip(&secret)
-        .fold(0, |difference, (a, b)| difference | (a ^ b))
-        == 0
-}
-
-/// Fields of a form that was sent as `application/x-www-form-urlencoded`.
-pub fn form(body: &str) -> Result<Vec<(String, String)>, Problem> {
-    format!("/?{}", body.trim())
-        .parse()
-        .ok()
-        .and_then(|uri| Query::try_from_uri(&uri).ok())
-        .map(|Query(fields)| fields)
-        .ok_or_else(|| Problem::invalid("the form is malformed: send it urlencoded"))
-}
-
-/// Value of a field of a form; empty when it is absent.
-pub fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
-    fields
-        .iter()
-        .find_map(|(key, value)| (key == name).then_some(value.as_str()))
-        .unwrap_or_default()
-}
-
-/// A `Set-Cookie` that scripts and other sites never see.
-pub fn set_cookie(web: &Web, name: &str, value: &str, max_age: u32) -> [(HeaderName, String); 1] {
-    let secure = match web.config.public_url.starts_with("https://") {
-        true => "; Secure",
-        false => "",
-    };
-    let cookie =
-        format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
-    [(header::SET_COOKIE, cookie)]
-}
-
-/// `POST /login`: the token in a form begins a session.
-pub async fn log_in(State(shared): Squall, body: String) -> Result<Response, Problem> {
-    let fields = form(&body)?;
-    let (next, token) = (
-        local(field(&fields, "next")),
-        shared.web.config.token.expose(),
-    );
-    if token.is_empty() {
-        return Ok(Redirect::to(next).into_response());
-    }
-    if !same(field(&fields, "token"), token) {
-        let page = pages::login_form(next, Some("This is not the token."));
-        return Ok((StatusCode::UNAUTHORIZED, page).into_response());
-    }
-    let month = 30 * 24 * 3600;
-    let session = set_cookie(&shared.web, SESSION, &session_of(token), month);
-    Ok((session, Redirect::to(next)).into_response())
-}
-
-/// `POST /logout`: ends the session of this browser.
-pub async fn log_out(State(shared): Squall) -> Response {
-    let ended = set_cookie(&shared.web, SESSION, "", 0);
-    (ended, Redirect::to("/login")).into_response()
-}
-
-/// A path of this site, for a redirect; anything else becomes the front page.
-pub fn local(path: &str) -> &str {
-    let leads_away = path.starts_with("//") || path.contains(['\\', '\r', '\n', '\t']);
-    if path.starts_with('/') && !leads_away {
-        path
-    } else {
-        "/"
-    }
-}
-
 /// Whether the client is a browser that shows a page.
 fn wants_page(request: &Request) -> bool {
     let accept = request
@@ -246,24 +133,14 @@ pub async fn finish(request: Request, next: Next) -> Response {
     let page = wants_page(&request);
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>();
-    let failed = response.status().is_client_error() || response.status().is_server_error();
-    if page && let Some(problem) = problem {
-        response = pages::error(&problem).into_response();
-    } else if problem.is_none() && failed && !has_form(&response) {
-        // An error of the framework: a wrong method, a body that is too large, a malformed path.
-        let (parts, _) = response.into_parts();
-        let words = match parts.status {
-            StatusCode::METHOD_NOT_ALLOWED => {
-                "this address does not take this method: see /openapi.json"
-            }
-            StatusCode::PAYLOAD_TOO_LARGE => "the body is over 4 MiB: send less at once",
-            _ => "the request is malformed: see /openapi.json",
+    if let Some(problem) = problem.or_else(|| problem_of_framework(&response)) {
+        let allowed = response.headers_mut().remove(header::ALLOW);
+        response = match page {
+            true => pages::error(&problem),
+            false => problem.into_response(),
         };
-        response = Problem::new(parts.status, words).into_response();
-        if let Some(allowed) = parts.headers.get(header::ALLOW) {
-            response
-                .headers_mut()
-                .insert(header::ALLOW, allowed.clone());
+        if let Some(allowed) = allowed {
+            response.headers_mut().insert(header::ALLOW, allowed);
         }
     }
     let headers = response.headers_mut();
@@ -290,11 +167,20 @@ pub async fn finish(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether an error already has the form its reader expects: problem details, or a page.
-fn has_form(response: &Response) -> bool {
-    response
+/// The framework's own errors are bare words: a wrong method, a body that is too large, a malformed path.
+fn problem_of_framework(response: &Response) -> Option<Problem> {
+    let status = response.status();
+    let failed = status.is_client_error() || status.is_server_error();
+    let page = response
         .headers()
         .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| kind.starts_with("text/html") || kind.starts_with("application/"))
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let words = match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            "this address does not take this method: see /openapi.json"
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is over 4 MiB: send less at once",
+        _ => "the request is malformed: see /openapi.json",
+    };
+    (failed && !page).then(|| Problem::new(status, words))
 }

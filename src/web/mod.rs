@@ -3,7 +3,7 @@
 //! [`serve`] is all there is to call. What is not read from the [`Store`] (scoring, producing, control
 //! acts, reports) comes in through [`Web`] as calls, because it is the business of other roles.
 //!
-//! `server` routes; `guard` decides who may; `api`, `ingest`, `events` answer programs; `pages` answer
+//! `server` routes; `guard` and `session` decide who may; `api`, `ingest`, `events` answer programs; `pages` answer
 //! people from what `overview` gathered, with `charts` and `words`.
 
 mod api;
@@ -19,9 +19,11 @@ mod pages;
 mod parameters;
 mod problem;
 mod server;
+mod session;
 mod surprise;
 #[cfg(test)]
 mod tests;
+mod ticks;
 mod words;
 
 pub use problem::Problem;
@@ -41,7 +43,6 @@ pub type Call<Argument, Answer> =
 pub type Dictionary = Arc<dyn Fn(&EntityId) -> Option<Entity> + Send + Sync>;
 
 /// What the API is made of.
-#[derive(Clone)]
 pub struct Web {
     /// Where everything shown is read from.
     pub store: Arc<dyn Store>,

@@ -32,14 +32,7 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
 impl Parameters {
     /// Takes a text; none when it is absent or empty.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
-        let mut values = self.0.extract_if(.., |(key, _)| key == name);
-        let value = values.next().map(|(_, value)| value);
-        if values.next().is_some() {
-            return Err(Problem::invalid(format!(
-                "parameter '{name}' is given more than once: give it once"
-            )));
-        }
-        Ok(value.filter(|value| !value.is_empty()))
+        Ok(self.take(name)?.filter(|text| !text.is_empty()))
     }
 
     /// Takes a time.
@@ -90,12 +83,23 @@ impl Parameters {
         }
     }
 
+    fn take(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        let mut values = self.0.extract_if(.., |(key, _)| key == name);
+        let value = values.next().map(|(_, value)| value);
+        match values.next() {
+            None => Ok(value),
+            Some(_) => Err(Problem::invalid(format!(
+                "parameter '{name}' is given more than once: give it once"
+            ))),
+        }
+    }
+
     fn parsed<T>(
         &mut self,
         name: &str,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Problem> {
-        self.text(name)?
+        self.take(name)?
             .map(|text| read(&text))
             .transpose()
             .map_err(|problem| Problem::invalid(format!("parameter '{name}': {problem}")))

@@ -1,7 +1,7 @@
 //! The routes, what stands around all of them, and how serving begins and ends.
 
 use super::overview::Cache;
-use super::{Problem, Web, api, assets, events, guard, ingest, pages};
+use super::{Problem, Web, api, assets, events, guard, ingest, pages, session};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Largest body of a request, in bytes.
-pub(super) const MAX_BODY: usize = 4 << 20;
+const MAX_BODY: usize = 4 << 20;
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -24,8 +24,8 @@ pub(super) struct Shared {
     pub web: Web,
     /// What the overview is drawn from, gathered once a version of the store.
     pub cache: Cache,
-    /// Latest version of the store that the poller saw.
-    pub versions: watch::Receiver<Option<i64>>,
+    /// Latest version of the store that the poller saw; event streams subscribe to it.
+    pub versions: watch::Sender<Option<i64>>,
     pub shutdown: CancellationToken,
 }
 
@@ -37,14 +37,13 @@ pub(super) type Squall = State<Arc<Shared>>;
 /// # Errors
 /// What the listener reports.
 pub async fn serve(listener: TcpListener, web: Web, shutdown: CancellationToken) -> io::Result<()> {
-    let (sender, versions) = watch::channel(None);
-    let poller = tokio::spawn(events::poll(web.store.clone(), sender, shutdown.clone()));
     let shared = Arc::new(Shared {
         web,
         cache: Cache::default(),
-        versions,
+        versions: watch::Sender::new(None),
         shutdown: shutdown.clone(),
     });
+    let poller = tokio::spawn(events::poll(shared.clone()));
     let served = axum::serve(listener, router(shared))
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await;
@@ -73,8 +72,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/alerts/{id}", get(pages::alert))
         .route("/alerts/{id}/ack", post(pages::acknowledge))
         .route("/campaigns/{id}", get(pages::campaign))
-        .route("/login", get(pages::login).post(guard::log_in))
-        .route("/logout", post(guard::log_out))
+        .route("/login", get(pages::login).post(session::log_in))
+        .route("/logout", post(session::log_out))
         .route("/assets/{name}", get(assets::serve))
         .fallback(async || Problem::not_found("there is nothing at this address"))
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -319,7 +319,7 @@ pub fn web(store: Arc<FakeStore>, asked: Arc<Asked>, token: &str) -> Web {
         score: Some(Arc::new(|posts: Vec<Post>| {
             let scored = posts
                 .iter()
-                .map(|post| serde_json::json!({"id": post.id, "label": "neutral", "score": 0.0}))
+                .map(|post| serde_json::json!({"id": post.id, "label": "neutral", "score": 0.0, "entities": [], "model": "fake"}))
                 .collect();
             Box::pin(async move { Ok(scored) })
         })),

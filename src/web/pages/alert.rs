@@ -7,7 +7,7 @@ use crate::web::api::is_open;
 use crate::web::overview::overview;
 use crate::web::parameters::Parameters;
 use crate::web::server::{Shared, Squall};
-use crate::web::{Problem, charts, guard, ingest, words};
+use crate::web::{Problem, charts, ingest, session, words};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -32,13 +32,13 @@ pub async fn alert(
     let name = entity_name(&shared, &alert);
     let main = html! {
         nav class="trail" aria-label="Trail" { a href="/" { "Overview" } " / Alert" }
-        article class={ "alert alone " (latest.severity.name()) } {
+        article class={ "alert " (latest.severity.name()) } {
             header {
                 (parts::severity(latest.severity))
                 h1 { a href=(entity_path(&alert)) { (name) } }
                 (when(&alert, now))
             }
-            (figures(&alert, "h2"))
+            (figures(&alert))
             @if sent && alert.acknowledged.is_none() { p class="note" role="status" { "The acknowledgement was sent. It shows here once it is stored." } }
             (acknowledgement(&alert, now, &headers, "page"))
         }
@@ -95,7 +95,7 @@ pub fn card(shared: &Shared, alert: &AlertRow, now: Timestamp, headers: &HeaderM
                 h3 id={ "alert-name-" (id) } { a href=(alert_path(alert)) { (entity_name(shared, alert)) } }
                 (when(alert, now))
             }
-            (figures(alert, "h4"))
+            (figures(alert))
             (acknowledgement(alert, now, headers, "card"))
         }
     }
@@ -137,7 +137,7 @@ fn when(alert: &AlertRow, now: Timestamp) -> Markup {
 }
 
 /// What was seen against what was expected, and the stories that speak for it.
-fn figures(alert: &AlertRow, heading: &str) -> Markup {
+fn figures(alert: &AlertRow) -> Markup {
     let latest = &alert.latest;
     let (observed, expected) = (&latest.observed, &latest.expected);
     let part = expected.negative / f64::from(observed.negative.max(1));
@@ -155,8 +155,8 @@ fn figures(alert: &AlertRow, heading: &str) -> Markup {
             div { dt { "Mean score" } dd { (parts::score(observed.mean_score.into())) } }
         }
         @if !latest.evidence.is_empty() {
-            @if heading == "h2" { h2 class="label" { "Evidence" } } @else { h4 class="label" { "Evidence" } }
-            ol class="evidence" {
+            p class="label" { "Evidence" }
+            ol class="evidence" aria-label="Evidence" {
                 @for story in &latest.evidence {
                     li {
                         (parts::score(story.score.into()))
@@ -208,9 +208,9 @@ fn acknowledgement(alert: &AlertRow, now: Timestamp, headers: &HeaderMap, place:
 }
 
 fn who(headers: &HeaderMap) -> String {
-    guard::cookie(headers, WHO)
-        .and_then(|value| guard::form(&format!("by={value}")).ok())
-        .map(|fields| guard::field(&fields, "by").to_owned())
+    session::cookie(headers, WHO)
+        .and_then(|value| session::form(&format!("by={value}")).ok())
+        .map(|fields| session::field(&fields, "by").to_owned())
         .unwrap_or_default()
 }
 
@@ -220,8 +220,8 @@ pub async fn acknowledge(
     Path(id): Path<String>,
     body: String,
 ) -> Result<Response, Problem> {
-    let fields = guard::form(&body)?;
-    let by = guard::field(&fields, "by");
+    let fields = session::form(&body)?;
+    let by = session::field(&fields, "by");
     ingest::acknowledge_alert(&shared, &id, by).await?;
     let mut stored = false;
     for _ in 0..20 {
@@ -232,13 +232,13 @@ pub async fn acknowledge(
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let path = words::segment(&id);
-    let back = match guard::field(&fields, "from") {
+    let back = match session::field(&fields, "from") {
         _ if !stored => format!("/alerts/{path}?sent=1"),
         "card" => format!("/#alert-{path}"),
         _ => format!("/alerts/{path}"),
     };
     let year = 365 * 24 * 3600;
-    let who = guard::set_cookie(&shared.web, WHO, &words::segment(by.trim()), year);
+    let who = session::set_cookie(&shared.web, WHO, &words::segment(by.trim()), year);
     Ok((who, Redirect::to(&back)).into_response())
 }
 

@@ -14,7 +14,7 @@ pub use home::home;
 use super::overview::Overview;
 use super::parameters::Parameters;
 use super::server::{Shared, Squall};
-use super::{Problem, assets, guard, words};
+use super::{Problem, assets, session, words};
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use maud::{DOCTYPE, Markup, html};
@@ -109,7 +109,7 @@ pub fn error(problem: &Problem) -> Response {
 /// `GET /login`
 pub async fn login(State(shared): Squall, mut parameters: Parameters) -> Result<Response, Problem> {
     let next = parameters.text("next")?.unwrap_or_default();
-    let next = guard::local(&next);
+    let next = session::local(&next);
     if shared.web.config.token.is_empty() {
         return Ok(Redirect::to(next).into_response());
     }
@@ -129,6 +129,8 @@ pub fn login_form(next: &str, wrong: Option<&str>) -> Html<String> {
                 input type="hidden" name="next" value=(next);
                 button { "Log in" }
             }
+            // The cookie is not sent with a link from another site, a chat say; with one from here it is.
+            p { a href=(next) { "Logged in already? Continue" } }
         }
     };
     shell("Log in", None, &html! {}, &body)

@@ -125,6 +125,7 @@ async fn wrong_parameters_are_named_with_their_remedy() {
     for (path, words) in [
         ("/v1/posts?limit=501", ["'limit'", "1 to 500"]),
         ("/v1/posts?limit=ten", ["'limit'", "'ten'"]),
+        ("/v1/posts?limit=", ["'limit'", "1 to 500"]),
         ("/v1/posts?befor=x", ["'befor'", "unknown"]),
         ("/v1/posts?before=yesterday", ["'before'", "2026-"]),
         ("/v1/posts?limit=1&limit=2", ["'limit'", "once"]),

@@ -101,7 +101,13 @@ async fn a_browser_is_asked_for_the_token_and_brought_back() {
         .await
         .unwrap();
     assert_eq!(page.status(), StatusCode::UNAUTHORIZED);
-    for next in ["//evil.example", "https://evil.example", "/\\evil.example"] {
+    for next in [
+        "//evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "/%0d%0aset-cookie:x",
+        "/%C3%A9",
+    ] {
         let login = server
             .post("/login")
             .body(format!("token=a+long+secret&next={next}"));
