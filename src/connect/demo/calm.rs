@@ -1,11 +1,11 @@
 //! The quiet day: chatter and news about every company, with a rhythm, in clumps, mostly neutral.
 
-use super::stage::{Said, Stage};
+use super::stage::{MINUTE, Stage};
 use super::{CRISIS_ENTITY, CRISIS_MINUTE, MINUTES};
 use crate::domain::Label;
 
 /// Posts of a company in a minute, in thousandths, for each unit of its rate.
-const VOLUME: u64 = 21;
+const VOLUME: u64 = 22;
 /// Rate of talk about the economy as a whole.
 const MACRO_RATE: u64 = 42;
 /// Percent of the usual volume at minutes of the day: the opening, a lull, the close.
@@ -23,9 +23,9 @@ const CLUMPS: [u64; 8] = [30, 50, 70, 90, 100, 110, 170, 260];
 const CLUMP_MINUTES: u64 = 6;
 
 const MOODS: [(Label, u64); 3] = [
-    (Label::Neutral, 82),
+    (Label::Neutral, 83),
     (Label::Positive, 13),
-    (Label::Negative, 5),
+    (Label::Negative, 4),
 ];
 const NEUTRAL: [(&str, u64); 8] = [
     ("social/chatter", 30),
@@ -42,15 +42,11 @@ const NEUTRAL: [(&str, u64); 8] = [
 pub(super) fn play(stage: &mut Stage) {
     for company in 0..stage.companies.len() {
         let mut clump = 100;
-        for minute in 0..MINUTES {
+        for minute in 0..quiet_minutes(stage, company) {
             if minute % CLUMP_MINUTES == company as u64 % CLUMP_MINUTES {
                 clump = *stage.dice.pick(&CLUMPS);
             }
             let rate = stage.companies[company].rate * VOLUME * rhythm(minute) * clump / 10_000;
-            let in_crisis = minute >= CRISIS_MINUTE && stage.companies[company].id == CRISIS_ENTITY;
-            if in_crisis {
-                break;
-            }
             for _ in 0..stage.dice.count(rate) {
                 let at = stage.within(minute);
                 one(stage, at, company);
@@ -62,6 +58,14 @@ pub(super) fn play(stage: &mut Stage) {
             let at = stage.within(minute);
             economy(stage, at);
         }
+    }
+}
+
+/// Nobody chats about a company in crisis.
+fn quiet_minutes(stage: &Stage, company: usize) -> u64 {
+    match stage.companies[company].id == CRISIS_ENTITY {
+        true => CRISIS_MINUTE,
+        false => MINUTES,
     }
 }
 
@@ -103,14 +107,16 @@ fn news(stage: &mut Stage, at: u64, company: usize, mood: Label) {
         Label::Positive => ("news/good", "social/reaction good", 4),
     };
     let text = stage.line(section, company);
-    let agency = stage.agency();
-    let article = stage.article(at, company, agency, &text);
-    let headline = Said {
-        handle: article.agency.replace(' ', ""),
-        text: article.title,
-    };
+    let (text, agency) = (
+        stage.enlarged(text, "news/background", company),
+        stage.agency(),
+    );
+    let headline = stage.article(at, agency, &text).headline();
     for _ in 0..stage.dice.between(0, echoes) {
         let later = at + stage.dice.between(15_000, 900_000);
+        if later >= quiet_minutes(stage, company) * MINUTE {
+            continue;
+        }
         if stage.dice.chance(50) {
             stage.repeat(later, &headline);
         } else {
@@ -125,7 +131,7 @@ fn economy(stage: &mut Stage, at: u64) {
     let anyone = stage.dice.below(stage.companies.len() as u64) as usize;
     if stage.dice.chance(15) {
         let (text, agency) = (stage.line("news/macro", anyone), stage.agency());
-        stage.article(at, anyone, agency, &text);
+        stage.article(at, agency, &text);
     } else {
         let (text, person) = (stage.line("social/macro", anyone), stage.person(true));
         stage.social(at, person, &text);

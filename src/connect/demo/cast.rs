@@ -87,8 +87,8 @@ pub(super) fn crowd(size: usize, script: &Script, dice: &mut Dice) -> Vec<Person
             3 => format!("{}{}{number}", dice.pick(first), dice.pick(names)),
             _ => format!("the{}{}", dice.pick(first), dice.pick(second)),
         };
-        let mut followers = dice.between(8, 60);
-        while followers < 2_000_000 && dice.chance(62) {
+        let mut followers = dice.between(20, 400);
+        while followers < 2_000_000 && dice.chance(48) {
             followers = followers * 2 + dice.below(followers);
         }
         people.insert(
@@ -135,7 +135,7 @@ mod tests {
         let people = crowd(1_000, &Script::read(), &mut Dice::new(1));
         let mut followers: Vec<u64> = people.iter().map(|person| person.followers).collect();
         followers.sort_unstable();
-        assert!(followers[500] < 400, "{}", followers[500]);
+        assert!(followers[500] < 1_000, "{}", followers[500]);
         assert!(followers[999] > 100_000, "{}", followers[999]);
     }
 }

@@ -1,12 +1,12 @@
 //! The crisis of one company: a rumour, reports, a flood of posts and reposts, a denial, partial recovery.
 
-use super::stage::{Said, Stage};
+use super::stage::{MINUTE, Said, Stage};
 use super::{CRISIS_ENTITY, CRISIS_MINUTE, MINUTES};
-use crate::domain::{Label, Post, PostStatus};
+use crate::domain::{Label, PostStatus};
 
 /// Different negative posts in each minute from [`FLOOD_MINUTE`] on; there are as many reposts.
 const FLOOD: [u64; 41] = [
-    5, 9, 14, 18, 22, 24, 25, 24, 23, 22, 20, 18, 16, 15, 13, 12, 10, 9, 8, 7, 6, 6, 5, 5, 4, 4, 3,
+    4, 9, 14, 19, 22, 24, 25, 24, 23, 22, 20, 18, 16, 15, 13, 12, 10, 9, 8, 7, 6, 6, 5, 5, 4, 4, 3,
     3, 3, 2, 2, 2, 1, 2, 1, 1, 1, 1, 1, 0, 1,
 ];
 const FLOOD_MINUTE: u64 = 79;
@@ -49,19 +49,12 @@ fn reports(stage: &mut Stage, company: usize) -> Vec<(u64, Said)> {
             continue;
         };
         let text = stage.fill(text, company);
-        let at = stage.within(minute);
-        let agency = stage.agency();
-        let article = stage.article(at, company, agency, &text);
-        headlines.push((
-            minute,
-            Said {
-                handle: article.agency.replace(' ', ""),
-                text: article.title,
-            },
-        ));
+        let text = stage.enlarged(text, "crisis/background", company);
+        let (at, agency) = (minute * MINUTE, stage.agency());
+        headlines.push((minute, stage.article(at, agency, &text).headline()));
         for _ in 0..stage.dice.below(3) {
             let (later, other) = (at + stage.dice.between(20_000, 150_000), stage.agency());
-            stage.article(later, company, other, &text);
+            stage.article(later, other, &text);
         }
     }
     headlines
@@ -100,24 +93,24 @@ fn flood(stage: &mut Stage, company: usize, headlines: &[(u64, Said)]) {
                 .filter(|(sent, _)| *sent == minute)
                 .map(|(_, headline)| headline.clone()),
         );
-        let recent = said.split_off(said.len().saturating_sub(60));
+        said.drain(..said.len().saturating_sub(60));
         for _ in 0..posts {
             // A good half repeats one of the few posts that everybody repeats.
             let loud = if stage.dice.chance(55) { 4 } else { 60 };
-            let one = recent[stage.dice.below(loud.min(recent.len() as u64)) as usize].clone();
+            let one = stage.dice.pick(&said[..loud.min(said.len())]).clone();
             let at = stage.within(minute + 1);
             stage.repeat(at, &one);
         }
-        said = recent;
     }
 }
 
 /// Questions, then the company's denial, then better news.
 fn talk(stage: &mut Stage, company: usize) {
     let scenes = [
-        ("crisis/wonder", Label::Neutral, FLOOD_MINUTE..106, 1_900),
+        ("crisis/wonder", Label::Neutral, FLOOD_MINUTE + 1..98, 2_600),
         ("crisis/denial", Label::Neutral, 98..110, 3_600),
-        ("crisis/recovery", Label::Positive, 104..MINUTES, 3_400),
+        ("crisis/recovery", Label::Positive, 104..115, 3_200),
+        ("crisis/recovery late", Label::Positive, 115..MINUTES, 3_200),
     ];
     for (section, mood, minutes, thousandths) in scenes {
         for minute in minutes {
@@ -136,21 +129,10 @@ fn talk(stage: &mut Stage, company: usize) {
 
 /// One agency goes too far, and takes its story back.
 fn retraction(stage: &mut Stage, company: usize) {
+    let text = stage.line("crisis/hasty", company);
     let at = stage.within(95);
-    let hasty = stage.article(at, company, HASTY_AGENCY, "Veskarn to file for insolvency this week, sources say | Veskarn Batteries is preparing to file for insolvency this week, two sources said.");
-    let post = Post {
-        title: Some(format!("RETRACTED: {}", hasty.title)),
-        text: Some(format!(
-            "{} takes back its report on Veskarn Batteries. It should not have been published.",
-            hasty.agency
-        )),
-        channel: Some(hasty.agency),
-        status: PostStatus::Retracted,
-        id: Some(format!("{}-r", hasty.id)),
-        replaces: Some(hasty.id),
-        lang: Some("en".to_owned()),
-        ..Post::default()
-    };
+    let hasty = stage.article(at, HASTY_AGENCY, &text);
+    let text = stage.line("crisis/taken back", company);
     let at = stage.within(102);
-    stage.send(super::NEWS, at, post);
+    stage.replacement(at, hasty, PostStatus::Retracted, &text);
 }

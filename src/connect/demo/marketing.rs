@@ -4,9 +4,9 @@ use super::stage::{Said, Stage};
 use super::{CAMPAIGN, MINUTES, SOCIAL};
 use crate::domain::{Author, Engagement, Label, Post};
 
-/// The company that runs it, and its account.
-pub(super) const ADVERTISER: &str = "STHM";
+/// The account of the company that runs it.
 pub(super) const ACCOUNT: &str = "strideholm";
+const ADVERTISER: &str = "STHM";
 const FOLLOWERS: u64 = 184_000;
 
 /// Plays it.
@@ -14,49 +14,22 @@ pub(super) fn play(stage: &mut Stage) {
     let company = stage.company(ADVERTISER);
     let mut said: Vec<Said> = Vec::new();
     for minute in 10..MINUTES {
-        // It builds up to the middle and then keeps a level.
-        let swell = minute.min(62);
-        let scenes = [
-            ("campaign/fan", Label::Positive, swell * 24),
-            ("campaign/plain", Label::Neutral, 160),
-            ("campaign/market", Label::Positive, 110),
-            ("campaign/complaint", Label::Negative, 25),
-        ];
-        for (section, mood, thousandths) in scenes {
-            for _ in 0..stage.dice.count(thousandths) {
-                let (text, person) = (line(stage, section, "social", company), stage.person(false));
-                let at = stage.within(minute);
-                let words = stage.say(at, person, mood, company, &text);
-                if mood == Label::Positive {
-                    said.push(words);
-                }
-            }
+        said.extend(runners(stage, minute, company));
+        if minute % 4 == 1 {
+            advertisement(stage, minute, company);
         }
         if minute % 8 == 2 {
-            let text = line(stage, "campaign/brand", "social", company);
-            let at = stage.within(minute);
-            own(stage, at, None, None, &text);
-            said.push(Said {
-                handle: ACCOUNT.to_owned(),
-                text,
-            });
-        }
-        if minute % 4 == 1 {
-            let text = line(stage, "campaign/ad", "search", company);
-            let (title, text) = text.split_once(" | ").unwrap_or(("", &text));
-            let at = stage.within(minute);
-            own(stage, at, Some("search"), Some(title), text);
+            said.push(brand(stage, minute, company));
         }
         if minute % 15 == 5 {
-            let text = line(stage, "campaign/blog", "blog", company);
+            let (at, text) = (stage.within(minute), stage.line("campaign/blog", company));
             let (title, text) = text.split_once(" | ").unwrap_or(("", &text));
-            let at = stage.within(minute);
             stage.titled(at, "blog", title, text);
         }
         if minute % 25 == 15 {
-            let (text, agency) = (stage.line("campaign/news", company), stage.agency());
-            let at = stage.within(minute);
-            stage.article(at, company, agency, &text);
+            let (at, agency) = (stage.within(minute), stage.agency());
+            let text = stage.line("campaign/news", company);
+            stage.article(at, agency, &text);
         }
         if !said.is_empty() && stage.dice.chance(35) {
             let one = stage.dice.pick(&said).clone();
@@ -66,44 +39,72 @@ pub(super) fn play(stage: &mut Stage) {
     }
 }
 
-/// A frame, its link tagged with the channel it is spread on.
-fn line(stage: &mut Stage, section: &str, channel: &str, company: usize) -> String {
-    stage.line(section, company).replace(
-        "{go}",
-        &format!(
-            "https://strideholm.example/dawnrunner?utm_source={channel}&utm_campaign={CAMPAIGN}"
-        ),
-    )
+/// What people say in a minute; returns what others like to repeat. It builds up and then keeps a level.
+fn runners(stage: &mut Stage, minute: u64, company: usize) -> Vec<Said> {
+    let mut said = Vec::new();
+    let scenes = [
+        ("campaign/fan", Label::Positive, minute.min(62) * 24),
+        ("campaign/plain", Label::Neutral, 160),
+        ("campaign/market", Label::Positive, 110),
+        ("campaign/complaint", Label::Negative, 25),
+    ];
+    for (section, mood, thousandths) in scenes {
+        for _ in 0..stage.dice.count(thousandths) {
+            let (text, person) = (stage.line(section, company), stage.person(false));
+            let at = stage.within(minute);
+            let words = stage.say(at, person, mood, company, &text);
+            if mood == Label::Positive {
+                said.push(words);
+            }
+        }
+    }
+    said
 }
 
-/// A post of the company itself; on the search channel an advertisement with the times it was shown.
-fn own(stage: &mut Stage, at: u64, channel: Option<&str>, title: Option<&str>, text: &str) {
-    let (followers, engagement) = match channel {
-        Some(_) => {
-            let impressions = Some(stage.dice.between(1_500, 42_000));
-            (
-                None,
-                Engagement {
-                    impressions,
-                    ..Engagement::default()
-                },
-            )
-        }
-        None => (Some(FOLLOWERS), stage.engagement(FOLLOWERS)),
-    };
+/// The company's own account posts.
+fn brand(stage: &mut Stage, minute: u64, company: usize) -> Said {
+    let text = stage.line("campaign/brand", company);
     let post = Post {
-        channel: channel.map(str::to_owned),
-        title: title.map(str::to_owned),
+        text: Some(text.clone()),
+        engagement: Some(stage.engagement(FOLLOWERS)),
+        ..own(Some(FOLLOWERS))
+    };
+    let at = stage.within(minute);
+    stage.send(SOCIAL, at, post);
+    Said {
+        handle: ACCOUNT.to_owned(),
+        text,
+    }
+}
+
+/// An advertisement beside search results, with the times it was shown.
+fn advertisement(stage: &mut Stage, minute: u64, company: usize) {
+    let text = stage.line("campaign/ad", company);
+    let (title, text) = text.split_once(" | ").unwrap_or(("", &text));
+    let post = Post {
+        channel: Some("search".to_owned()),
+        title: Some(title.to_owned()),
         text: Some(text.to_owned()),
+        campaigns: vec![CAMPAIGN.into()],
+        engagement: Some(Engagement {
+            impressions: Some(stage.dice.between(1_500, 42_000)),
+            ..Engagement::default()
+        }),
+        ..own(None)
+    };
+    let at = stage.within(minute);
+    stage.send(SOCIAL, at, post);
+}
+
+/// What all posts of the company have in common.
+fn own(followers: Option<u64>) -> Post {
+    Post {
         lang: Some("en".to_owned()),
         author: Some(Author {
             id: ACCOUNT.to_owned(),
             followers,
         }),
-        engagement: Some(engagement),
-        campaigns: channel.map(|_| CAMPAIGN.into()).into_iter().collect(),
         entities: vec![ADVERTISER.into()],
         ..Post::default()
-    };
-    stage.send(SOCIAL, at, post);
+    }
 }

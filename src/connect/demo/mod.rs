@@ -9,6 +9,7 @@ mod calm;
 mod cast;
 mod crisis;
 mod dice;
+mod fill;
 mod marketing;
 mod odd;
 mod script;

@@ -1,9 +1,9 @@
 //! What a real feed also brings: an outage that is one story told many times, other languages, impossible dates, a
 //! correction, and messages that are no posts at all.
 
-use super::stage::{Said, Stage};
+use super::stage::Stage;
 use super::{NEWS, SOCIAL};
-use crate::domain::{Label, Post, PostStatus};
+use crate::domain::{Label, Post, PostStatus, Timestamp};
 
 /// The company of the outage: bad news, but one story.
 pub(super) const OUTAGE_ENTITY: &str = "CRLN";
@@ -23,11 +23,7 @@ fn outage(stage: &mut Stage) {
     let company = stage.company(OUTAGE_ENTITY);
     let (text, agency) = (stage.line("odd/outage", company), stage.agency());
     let at = stage.within(OUTAGE_MINUTE);
-    let article = stage.article(at, company, agency, &text);
-    let headline = Said {
-        handle: article.agency.replace(' ', ""),
-        text: article.title,
-    };
+    let headline = stage.article(at, agency, &text).headline();
     for _ in 0..34 {
         let later = at + stage.dice.between(10_000, 600_000);
         stage.repeat(later, &headline);
@@ -63,7 +59,7 @@ fn dates(stage: &mut Stage) {
     for (minute, claim) in [(33, 4_070_908_800_000), (58, 0)] {
         let post = Post {
             text: Some(stage.line("social/chatter", company)),
-            published_at: Some(crate::domain::Timestamp::from_millis(claim)),
+            published_at: Some(Timestamp::from_millis(claim)),
             lang: Some("en".to_owned()),
             ..Post::default()
         };
@@ -75,20 +71,12 @@ fn dates(stage: &mut Stage) {
 /// An article with a wrong figure, and the right one a little later.
 fn correction(stage: &mut Stage) {
     let company = stage.company("SKFJ");
+    let (text, agency) = (stage.line("odd/wrong", company), stage.agency());
     let at = stage.within(26);
-    let wrong = stage.article(at, company, "Averian Press", "Skarnfjord output falls to 142,000 barrels a day | Output of Skarnfjord Energy fell to 142,000 barrels a day in the third quarter, the company said.");
-    let post = Post {
-        id: Some(format!("{}-c", wrong.id)),
-        channel: Some(wrong.agency),
-        title: Some("CORRECTED: Skarnfjord output steady at 412,000 barrels a day".to_owned()),
-        text: Some("Output of Skarnfjord Energy was steady at 412,000 barrels a day in the third quarter. An earlier version gave a wrong figure.".to_owned()),
-        lang: Some("en".to_owned()),
-        status: PostStatus::Corrected,
-        replaces: Some(wrong.id),
-        ..Post::default()
-    };
+    let wrong = stage.article(at, agency, &text);
+    let text = stage.line("odd/right", company);
     let at = stage.within(31);
-    stage.send(NEWS, at, post);
+    stage.replacement(at, wrong, PostStatus::Corrected, &text);
 }
 
 /// Seven messages that are rejected, each for a reason of its own.

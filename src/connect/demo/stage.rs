@@ -6,10 +6,11 @@ use super::cast::{Company, Person, companies, crowd};
 use super::dice::Dice;
 use super::script::Script;
 use super::{DemoPost, LENGTH, NEWS, SOCIAL};
-use crate::domain::{Author, Engagement, Label, Post, Timestamp};
+use crate::domain::{Author, Engagement, Label, Post, PostStatus, Timestamp};
 use std::time::Duration;
 
-const MINUTE: u64 = 60_000;
+/// Milliseconds of a minute.
+pub(super) const MINUTE: u64 = 60_000;
 const SEED: u64 = 0x5eed_0f5c_0a11;
 const PEOPLE: usize = 1_500;
 
@@ -35,6 +36,16 @@ pub(super) struct Article {
     pub id: String,
     pub agency: String,
     pub title: String,
+}
+
+impl Article {
+    /// Its headline, as the agency's own account posts it.
+    pub fn headline(&self) -> Said {
+        Said {
+            handle: self.agency.replace(' ', ""),
+            text: self.title.clone(),
+        }
+    }
 }
 
 impl Stage {
@@ -64,7 +75,7 @@ impl Stage {
     }
 
     /// The instant a number of milliseconds after the start.
-    pub fn instant(&self, at: u64) -> Timestamp {
+    fn instant(&self, at: u64) -> Timestamp {
         self.start + Duration::from_millis(at)
     }
 
@@ -76,108 +87,29 @@ impl Stage {
 
     /// Someone at random: a few speak often when `regulars` is set, else all alike.
     pub fn person(&mut self, regulars: bool) -> usize {
-        let bound = if regulars {
-            self.dice.between(1, PEOPLE as u64)
-        } else {
-            PEOPLE as u64
+        let all = self.people.len() as u64;
+        let bound = match regulars {
+            true => self.dice.between(1, all),
+            false => all,
         };
         self.dice.below(bound) as usize
     }
 
-    /// A frame of the section, filled for the company.
-    pub fn line(&mut self, section: &str, company: usize) -> String {
-        let frame = self.script.deal(section, &mut self.dice);
-        self.fill(frame, company)
-    }
-
-    /// Fills the slots of a frame: `{3-12}` is a number, others are a word of the company or of `words.txt`. Equal
-    /// slots get equal values, unknown ones stay.
-    pub fn fill(&mut self, frame: &str, company: usize) -> String {
-        let mut filled = String::new();
-        let mut values: Vec<(&str, String)> = Vec::new();
-        let mut rest = frame;
-        while let Some((before, (slot, after))) = rest
-            .split_once('{')
-            .and_then(|(before, tail)| Some((before, tail.split_once('}')?)))
-        {
-            filled.push_str(before);
-            let known = values.iter().position(|(name, _)| *name == slot);
-            let place = known.unwrap_or_else(|| {
-                values.push((slot, self.value(slot, company)));
-                values.len() - 1
-            });
-            filled.push_str(&values[place].1);
-            rest = after;
+    /// The text with up to two more sentences of the section.
+    pub fn enlarged(&mut self, mut text: String, section: &str, company: usize) -> String {
+        for _ in 0..self.dice.below(3) {
+            text = format!("{text} {}", self.line(section, company));
         }
-        filled.push_str(rest);
-        capitalised(&filled)
-    }
-
-    fn value(&mut self, slot: &str, company: usize) -> String {
-        if let Some((Ok(low), Ok(high))) = slot
-            .split_once('-')
-            .map(|(low, high)| (low.parse(), high.parse()))
-        {
-            return grouped(self.dice.between(low, high));
-        }
-        let cast = &self.companies[company];
-        match slot {
-            "co" => match self.dice.below(100) {
-                0..45 => cast.short.clone(),
-                45..78 => format!("${}", cast.id),
-                78..90 => cast.name.clone(),
-                _ => cast.id.clone(),
-            },
-            "name" => cast.short.clone(),
-            "full" => cast.name.clone(),
-            "tag" => format!("${}", cast.id),
-            "boss" => cast.boss.clone(),
-            "city" => cast.city.clone(),
-            "peers" => cast.peers.clone(),
-            "product" => {
-                let products: Vec<&str> = cast.products.split('|').collect();
-                (*self.dice.pick(&products)).to_owned()
-            }
-            "price" => {
-                let cents = cast.price * self.dice.between(9_700, 10_300) / 100;
-                format!("${}.{:02}", cents / 100, cents % 100)
-            }
-            "rival" => {
-                let others: Vec<&Company> = self
-                    .companies
-                    .iter()
-                    .filter(|other| other.sector == cast.sector && other.id != cast.id)
-                    .collect();
-                match others.is_empty() {
-                    true => self.companies[0].short.clone(),
-                    false => self.dice.pick(&others).short.clone(),
-                }
-            }
-            _ => match self.word(slot) {
-                "" => format!("{{{slot}}}"),
-                word => word.to_owned(),
-            },
-        }
-    }
-
-    /// One of the words of that name in `words.txt`, empty when there is none.
-    fn word(&mut self, name: &str) -> &'static str {
-        match self.script.section(&format!("words/{name}")) {
-            [] => "",
-            words => self.dice.pick::<&str>(words),
-        }
+        text
     }
 
     /// Sends an article, `headline | body`, by the agency.
-    pub fn article(&mut self, at: u64, company: usize, agency: &str, text: &str) -> Article {
+    pub fn article(&mut self, at: u64, agency: &str, text: &str) -> Article {
         let (title, body) = text.split_once(" | ").unwrap_or((text, ""));
-        let mut body = body.to_owned();
-        for _ in 0..self.dice.below(3) {
-            body = format!("{body} {}", self.line("news/background", company));
-        }
-        if self.dice.chance(12) {
-            body = format!("<p>{}</p>", escaped(&body));
-        }
+        let body = match self.dice.chance(12) {
+            true => format!("<p>{}</p>", escaped(body)),
+            false => body.to_owned(),
+        };
         let host = agency.to_lowercase().replace(' ', "");
         let article = Article {
             id: format!("{host}-{}", self.serial()),
@@ -199,6 +131,22 @@ impl Stage {
         };
         self.send(NEWS, at, post);
         article
+    }
+
+    /// Sends an article, `headline | body`, that corrects or retracts an earlier one of the same agency.
+    pub fn replacement(&mut self, at: u64, earlier: Article, status: PostStatus, text: &str) {
+        let (title, body) = text.split_once(" | ").unwrap_or((text, ""));
+        let post = Post {
+            id: Some(format!("{}-again", earlier.id)),
+            channel: Some(earlier.agency),
+            title: Some(title.to_owned()),
+            text: Some(body.to_owned()),
+            lang: Some("en".to_owned()),
+            status,
+            replaces: Some(earlier.id),
+            ..Post::default()
+        };
+        self.send(NEWS, at, post);
     }
 
     /// Someone posts about the company, in a voice of their own.
@@ -255,10 +203,8 @@ impl Stage {
     /// Sends a post with a title, in a forum or on a blog.
     pub fn titled(&mut self, at: u64, channel: &str, title: &str, text: &str) {
         let person = self.person(false);
-        let (handle, followers) = {
-            let speaker = &self.people[person];
-            (speaker.handle.clone(), speaker.followers)
-        };
+        let speaker = &self.people[person];
+        let (handle, followers) = (speaker.handle.clone(), speaker.followers);
         let id = format!("{channel}-{}", self.serial());
         let post = Post {
             url: Some(format!(
@@ -357,21 +303,6 @@ impl Stage {
     fn link(&mut self) -> String {
         format!("https://t.example/{:07x}", self.dice.below(1 << 28))
     }
-}
-
-/// With a comma between thousands from 10,000 on: years have none.
-fn grouped(number: u64) -> String {
-    match number {
-        0..10_000 => number.to_string(),
-        _ => format!("{},{:03}", number / 1000, number % 1000),
-    }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
 }
 
 fn escaped(text: &str) -> String {
