@@ -96,14 +96,13 @@ pub fn dictionary(config: &Config) -> anyhow::Result<Dictionary> {
     }
     let file = std::fs::File::open(path)
         .with_context(|| format!("entities.dictionary: cannot open {path}: check the path"))?;
-    Dictionary::from_csv(file, path).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!(
-            "entities.dictionary has {} errors\n  {}",
-            lines.len(),
-            lines.join("\n  ")
-        )
-    })
+    Dictionary::from_csv(file, path).map_err(|errors| all("entities.dictionary", &errors))
+}
+
+/// Everything that is wrong with one thing, a line each.
+fn all(what: &str, errors: &[impl std::fmt::Display]) -> anyhow::Error {
+    let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();
+    anyhow::anyhow!("{what}:{lines}")
 }
 
 /// Opens the store of the configuration.
@@ -134,10 +133,8 @@ pub fn reader(config: &Config, matcher: Arc<Matcher>, model: &Model) -> Reader {
 /// # Errors
 /// A list that names an entity the dictionary does not have.
 pub fn matcher(config: &Config, dictionary: &Dictionary) -> anyhow::Result<Arc<Matcher>> {
-    Ok(Arc::new(
-        Matcher::new(dictionary, &config.lists)
-            .map_err(|error| anyhow::anyhow!("lists: {error}"))?,
-    ))
+    let matcher = Matcher::new(dictionary, &config.lists).map_err(|errors| all("lists", &errors))?;
+    Ok(Arc::new(matcher))
 }
 
 /// Runs the service until `shutdown`, a signal's work, or a role that cannot go on.
@@ -164,7 +161,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
     };
     let matcher = matcher(&config, &dictionary)?;
     let notifier = Notifier::new(&config.notify, &config.endpoints)
-        .map_err(|errors| anyhow::anyhow!("endpoints:\n  {}", errors.join("\n  ")))?;
+        .map_err(|errors| all("endpoints", &errors))?;
     let listener = match roles.contains(&Role::Api) {
         true => Some(listen(config.api.listen).await?),
         false => None,

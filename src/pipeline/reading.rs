@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use crate::model::context::entity_context;
 use crate::model::{Tokenizer, Tokens};
-use crate::text::{self, Found, Matcher};
+use crate::text::{self, Matcher};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,8 +15,6 @@ use std::sync::Arc;
 /// At most so many different contexts of a post are scored for its entities; further entities take the
 /// sentiment of the whole post.
 const MAX_CONTEXTS: usize = 32;
-/// Relevance of an entity that the sender names, but the text does not.
-const RELEVANCE_AS_GIVEN: f32 = 1.0;
 
 /// Turns posts into readings.
 pub struct Reader {
@@ -142,7 +140,7 @@ impl Reader {
         scored: bool,
         texts: &mut Vec<Tokens>,
     ) -> (Vec<Mention>, Vec<SentimentSource>) {
-        let found = self.with_given(self.matcher.find(whole), &post.entities);
+        let found = self.matcher.find_with(whole, &post.entities);
         let sentences = text::sentences(whole);
         let mut contexts: HashMap<String, usize> = HashMap::from([(whole.to_owned(), 0)]);
         let mut members: HashMap<EntityId, Vec<usize>> = HashMap::new();
@@ -194,32 +192,6 @@ impl Reader {
             texts.push(self.tokenizer.encode(context));
             texts.len() - 1
         })
-    }
-
-    /// Adds entities the sender names, and their lists, behind those found and before the lists found.
-    fn with_given(&self, mut found: Vec<Found>, given: &[EntityId]) -> Vec<Found> {
-        for id in given {
-            if found.iter().any(|one| one.entity == *id) {
-                continue;
-            }
-            let place = found
-                .iter()
-                .position(|one| self.matcher.is_list(&one.entity))
-                .unwrap_or(found.len());
-            let as_given = |entity: &EntityId| Found {
-                entity: entity.clone(),
-                spans: Vec::new(),
-                in_title: false,
-                relevance: RELEVANCE_AS_GIVEN,
-            };
-            found.insert(place, as_given(id));
-            for list in self.matcher.lists_of(id) {
-                if !found.iter().any(|one| one.entity == *list) {
-                    found.push(as_given(list));
-                }
-            }
-        }
-        found
     }
 }
 
