@@ -1,7 +1,7 @@
 //! What the web server gets from the other parts.
 
-use super::Parts;
-use crate::broker::{BrokerError, Outgoing};
+use super::{Parts, Role};
+use crate::broker::{BrokerError, Lag, Outgoing};
 use crate::campaign::report::{CampaignReport, Format, Subject};
 use crate::domain::{ControlAct, Origin, Post, SourcePartition, Timestamp};
 use crate::pipeline::{Encoder, Reader, Receipt, ScoreLine, send_all};
@@ -13,7 +13,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Serves the page and the API until `closing`.
-pub(super) async fn serve(listener: TcpListener, parts: Arc<Parts>, closing: CancellationToken) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    parts: Arc<Parts>,
+    joining: Vec<(Role, Lag)>,
+    closing: CancellationToken,
+) {
     let Some(store) = parts.store.clone() else {
         return;
     };
@@ -34,7 +39,12 @@ pub(super) async fn serve(listener: TcpListener, parts: Arc<Parts>, closing: Can
         control: with(&parts, control),
         report: with(&parts, report),
         metrics: Arc::new(move || metrics.render()),
-        ready: Arc::new(Vec::new),
+        ready: Arc::new(move || {
+            let absent = joining.iter().filter(|(_, lag)| !lag.has_joined());
+            absent
+                .map(|(role, _)| format!("role {role} has not joined its consumer group yet"))
+                .collect()
+        }),
     };
     if let Err(error) = web::serve(listener, web, closing).await {
         tracing::error!(%error, "the page and the API have ended");

@@ -8,7 +8,7 @@ mod roles;
 
 pub use roles::Role;
 
-use crate::broker::{BrokerError, Connection, EmbeddedBroker, Producer, Stop};
+use crate::broker::{BrokerError, Connection, EmbeddedBroker, Lag, Producer, Stop};
 use crate::config::{Config, EMBEDDED, duration};
 use crate::domain::AlertMessage;
 use crate::model::Model;
@@ -83,6 +83,8 @@ struct Running {
     tasks: JoinSet<(Role, Result<(), RoleError>)>,
     /// In the order of the data, which is the order in which they are drained.
     stoppers: Vec<(Role, Stopper)>,
+    /// Tells of each role whether it has joined its consumer group.
+    joining: Vec<(Role, Lag)>,
 }
 
 /// Opens the dictionary the configuration names.
@@ -133,7 +135,8 @@ pub fn reader(config: &Config, matcher: Arc<Matcher>, model: &Model) -> Reader {
 /// # Errors
 /// A list that names an entity the dictionary does not have.
 pub fn matcher(config: &Config, dictionary: &Dictionary) -> anyhow::Result<Arc<Matcher>> {
-    let matcher = Matcher::new(dictionary, &config.lists).map_err(|errors| all("lists", &errors))?;
+    let matcher =
+        Matcher::new(dictionary, &config.lists).map_err(|errors| all("lists", &errors))?;
     Ok(Arc::new(matcher))
 }
 
@@ -199,8 +202,14 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         }
     }
     let closing = CancellationToken::new();
-    let serving =
-        listener.map(|listener| tokio::spawn(api::serve(listener, parts.clone(), closing.clone())));
+    let serving = listener.map(|listener| {
+        tokio::spawn(api::serve(
+            listener,
+            parts.clone(),
+            running.joining.clone(),
+            closing.clone(),
+        ))
+    });
     on_start(Started {
         address,
         connection: parts.connection.clone(),

@@ -1,7 +1,7 @@
 //! Starts the consuming roles.
 
 use super::{OnAlert, Parts, Running};
-use crate::broker::{Consumer, topics};
+use crate::broker::{BrokerError, Consumer, topics};
 use crate::domain::EntityId;
 use crate::pipeline::{detect, notify, score, stopping, store};
 use std::collections::BTreeSet;
@@ -57,7 +57,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// Starts one consuming role.
+/// Starts one consuming role; [`Running`] then tells whether it has joined its group.
 pub(super) fn start(
     role: Role,
     parts: &Arc<Parts>,
@@ -66,8 +66,11 @@ pub(super) fn start(
     running: &mut Running,
 ) -> anyhow::Result<()> {
     let (stopper, stopping) = stopping();
-    let consumer =
-        |topics: &[&str]| Consumer::start(&parts.connection, role.name(), topics, CAPACITY);
+    let mut consumer = |topics: &[&str]| {
+        let consumer = Consumer::start(&parts.connection, role.name(), topics, CAPACITY)?;
+        running.joining.push((role, consumer.lag()));
+        Ok::<_, BrokerError>(consumer)
+    };
     let config = &parts.config;
     match role {
         Role::Score => {

@@ -108,6 +108,8 @@ struct Shared {
     rebalances: Mutex<VecDeque<Event>>,
     stop: Mutex<Option<Stop>>,
     close: AtomicBool,
+    /// Whether the group has formed with this member, even if it got no partition.
+    joined: AtomicBool,
     paused: AtomicBool,
     blocked_micros: AtomicU64,
 }
@@ -232,6 +234,11 @@ impl Lag {
     /// Records of a partition that are not yet committed; none before the first answer of the broker.
     pub fn remaining(&self, topic: &Arc<str>, partition: i32) -> Option<i64> {
         self.0.remaining(&(topic.clone(), partition))
+    }
+
+    /// Whether the group has formed with this member, even if it got no partition.
+    pub fn has_joined(&self) -> bool {
+        self.0.joined.load(Ordering::Relaxed)
     }
 
     /// Whether reading is paused because what follows cannot keep up.
@@ -400,8 +407,8 @@ impl Poll {
             return;
         };
         // What the embedded broker holds is read to its end, so the group must have formed first.
-        let formed = self.shared.next_assignment.load(Ordering::Relaxed) > 0;
-        if self.stopped || (stop == Stop::AtEnd && !formed) {
+        let joined = self.shared.joined.load(Ordering::Relaxed);
+        if self.stopped || (stop == Stop::AtEnd && !joined) {
             return;
         }
         if self.targets.is_none() {
@@ -568,6 +575,7 @@ impl ConsumerContext for Context {
         let Rebalance::Assign(list) = rebalance else {
             return;
         };
+        self.0.joined.store(true, Ordering::Relaxed);
         let mut assignments = lock(&self.0.assignments);
         let assigned = partitions(list).into_iter().map(|(topic, partition)| {
             let number = self.0.next_assignment.fetch_add(1, Ordering::Relaxed);
