@@ -1,6 +1,7 @@
 //! `squall eval`: how well a model agrees with labelled texts.
 
 use crate::config::{Config, ModelConfig};
+use crate::domain::Label;
 use crate::model::context::entity_context;
 use crate::model::{Model, Tokens};
 use crate::text;
@@ -110,12 +111,12 @@ fn evaluate(model: &Model, examples: &[Example]) -> anyhow::Result<Report> {
     })
 }
 
-fn judge<L: Copy>(
+fn judge(
     model: &Model,
-    texts: Vec<(L, Tokens)>,
+    texts: Vec<(Label, Tokens)>,
     progress: &ProgressBar,
-) -> anyhow::Result<Vec<(L, crate::domain::Sentiment)>> {
-    let (labels, tokens): (Vec<L>, Vec<Tokens>) = texts.into_iter().unzip();
+) -> anyhow::Result<Vec<Judged>> {
+    let (labels, tokens): (Vec<Label>, Vec<Tokens>) = texts.into_iter().unzip();
     let mut sentiments = Vec::with_capacity(tokens.len());
     for tokens in tokens.chunks(STEP) {
         sentiments.extend(model.classify(tokens)?);
