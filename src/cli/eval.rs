@@ -10,7 +10,7 @@ use crate::train::examples::{self, Example, occurrences};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 
 /// Texts classified between two steps of the progress bar.
@@ -45,10 +45,11 @@ pub fn run(args: &Eval, config: &Config) -> anyhow::Result<()> {
         ..config.model.clone()
     })?;
     let report = evaluate(&model, &examples)?;
+    let mut out = io::stdout().lock();
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
     } else {
-        print!("{report}");
+        write!(out, "{report}")?;
     }
     Ok(())
 }
