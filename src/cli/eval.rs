@@ -1,6 +1,7 @@
 //! `squall eval`: how well a model agrees with labelled texts.
 
 use crate::config::{Config, ModelConfig};
+use crate::domain::Label;
 use crate::model::context::entity_context;
 use crate::model::{Model, Tokens};
 use crate::text;
@@ -9,7 +10,7 @@ use crate::train::examples::{self, Example, occurrences};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 
 /// Texts classified between two steps of the progress bar.
@@ -44,10 +45,11 @@ pub fn run(args: &Eval, config: &Config) -> anyhow::Result<()> {
         ..config.model.clone()
     })?;
     let report = evaluate(&model, &examples)?;
+    let mut out = io::stdout().lock();
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
     } else {
-        print!("{report}");
+        write!(out, "{report}")?;
     }
     Ok(())
 }
@@ -110,12 +112,12 @@ fn evaluate(model: &Model, examples: &[Example]) -> anyhow::Result<Report> {
     })
 }
 
-fn judge<L: Copy>(
+fn judge(
     model: &Model,
-    texts: Vec<(L, Tokens)>,
+    texts: Vec<(Label, Tokens)>,
     progress: &ProgressBar,
-) -> anyhow::Result<Vec<(L, crate::domain::Sentiment)>> {
-    let (labels, tokens): (Vec<L>, Vec<Tokens>) = texts.into_iter().unzip();
+) -> anyhow::Result<Vec<Judged>> {
+    let (labels, tokens): (Vec<Label>, Vec<Tokens>) = texts.into_iter().unzip();
     let mut sentiments = Vec::with_capacity(tokens.len());
     for tokens in tokens.chunks(STEP) {
         sentiments.extend(model.classify(tokens)?);

@@ -1,8 +1,10 @@
 //! The classifier itself: token ids in, logits out. Computes in f32 on the CPU.
 
-use candle_core::{Device, Result, Tensor};
+use super::ModelError;
+use super::folder::{Classifier, File};
+use candle_core::{DType, Device, Error, Tensor};
 use candle_nn::{Linear, Module, VarBuilder, linear};
-use candle_transformers::models::bert::{BertModel, Config};
+use candle_transformers::models::bert::BertModel;
 
 /// BERT with a pooler (dense and tanh over the first token) and a linear classifier, as in Hugging Face's
 /// `BertForSequenceClassification`.
@@ -14,20 +16,35 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Takes its tensors, under Hugging Face's names. `rows` says which row of the classifier is negative,
-    /// neutral, positive.
-    pub(super) fn load(tensors: VarBuilder, config: &Config, rows: [usize; 3]) -> Result<Self> {
-        let hidden = config.hidden_size;
+    /// Takes the tensors of a safetensors file, f32, f16 or bf16, under Hugging Face's names.
+    pub(super) fn read(file: &File, classifier: &Classifier) -> Result<Self, ModelError> {
+        let cut = |e: Error| {
+            let e = first_line(&e);
+            file.unfit(format!(
+                "{e}: not a whole safetensors file: remove it and fetch the model again"
+            ))
+        };
+        let foreign = |e: Error| {
+            let e = first_line(&e);
+            file.unfit(format!("{e}: not the weights of a BERT sequence classifier of config.json's shape, fetch the model again"))
+        };
+        let tensors = VarBuilder::from_slice_safetensors(&file.bytes, DType::F32, &Device::Cpu)
+            .map_err(cut)?;
+        Self::take(tensors, classifier).map_err(foreign)
+    }
+
+    fn take(tensors: VarBuilder, classifier: &Classifier) -> Result<Self, Error> {
+        let hidden = classifier.bert.hidden_size;
         Ok(Self {
-            bert: BertModel::load(tensors.pp("bert"), config)?,
+            bert: BertModel::load(tensors.pp("bert"), &classifier.bert)?,
             pooler: linear(hidden, hidden, tensors.pp("bert.pooler.dense"))?,
             classifier: linear(hidden, 3, tensors.pp("classifier"))?,
-            rows,
+            rows: classifier.rows,
         })
     }
 
     /// Logits of each text: negative, neutral, positive. Texts are padded to the longest; none may be empty.
-    pub(super) fn logits(&self, texts: &[&[u32]]) -> Result<Vec<[f32; 3]>> {
+    pub(super) fn logits(&self, texts: &[&[u32]]) -> Result<Vec<[f32; 3]>, Error> {
         let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
         let shape = (texts.len(), longest);
         let padded = |token: fn(u32) -> u32, padding: u32| {
@@ -48,4 +65,10 @@ impl Encoder {
             .map(|logits| self.rows.map(|row| logits[row]))
             .collect())
     }
+}
+
+/// The message without the backtrace that may follow it.
+fn first_line(error: &Error) -> String {
+    let message = error.to_string();
+    message.lines().next().unwrap_or_default().to_owned()
 }

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 pub enum ModelError {
     /// The folder, or a file in it, cannot be read.
     #[error(
-        "{}: {source}: model.source must be a folder with config.json, tokenizer.json and model.safetensors, or hub:owner/name",
+        "{}: {problem}: model.source must be a folder with config.json, tokenizer.json and model.safetensors, or hub:owner/name",
         path.display()
     )]
     Unreadable {
         /// Folder or file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        problem: std::io::Error,
     },
     /// A file is there, but squall cannot use it.
     #[error("{}: {problem}", path.display())]
@@ -57,12 +57,12 @@ pub enum ModelError {
         text: usize,
     },
     /// The computation failed.
-    #[error("model {model}: {source}")]
+    #[error("model {model}: {problem}")]
     Compute {
         /// Name of the model.
         model: String,
         /// What the tensor library said.
-        source: candle_core::Error,
+        problem: candle_core::Error,
     },
 }
 

@@ -11,47 +11,40 @@ use std::path::{Path, PathBuf};
 /// The three files of a model.
 pub(super) const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
 
-/// The files of a model, as they are on disk.
+/// A model as it is on disk.
 pub(super) struct Folder {
+    pub(super) config: File,
+    pub(super) tokenizer: File,
+    pub(super) weights: File,
+}
+
+/// A file and what is in it.
+pub(super) struct File {
     path: PathBuf,
-    pub(super) config: Vec<u8>,
-    pub(super) tokenizer: Vec<u8>,
-    pub(super) weights: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Folder {
-    /// Reads the three files into memory. Mapping the weights would save their size during loading, at the
-    /// price of undefined behaviour when another process changes the file.
+    /// Reads the three files into memory. Mapping the weights would save their size while a model is opened, at
+    /// the price of undefined behaviour when another process changes the file.
     pub(super) fn read(path: &Path) -> Result<Self, ModelError> {
-        let read = |file: &str| {
-            let path = path.join(file);
-            std::fs::read(&path).map_err(|source| ModelError::Unreadable { path, source })
-        };
-        if let Err(source) = std::fs::read_dir(path) {
-            return Err(ModelError::Unreadable {
-                path: path.to_owned(),
-                source,
-            });
-        }
-        let [config, tokenizer, weights] = FILES;
-        Ok(Self {
+        std::fs::read_dir(path).map_err(|problem| ModelError::Unreadable {
             path: path.to_owned(),
-            config: read(config)?,
-            tokenizer: read(tokenizer)?,
-            weights: read(weights)?,
+            problem,
+        })?;
+        let [config, tokenizer, weights] = FILES.map(|file| File::read(path.join(file)));
+        Ok(Self {
+            config: config?,
+            tokenizer: tokenizer?,
+            weights: weights?,
         })
-    }
-
-    /// Path of one of [`FILES`], for messages.
-    pub(super) fn file(&self, index: usize) -> PathBuf {
-        self.path.join(FILES[index])
     }
 
     /// First 8 hexadecimal digits of SHA-256 over config, tokenizer and weights, in this order.
     pub(super) fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
-        for bytes in [&self.config, &self.tokenizer, &self.weights] {
-            digest.update(bytes);
+        for file in [&self.config, &self.tokenizer, &self.weights] {
+            digest.update(&file.bytes);
         }
         let digest = digest.finalize();
         digest[..4]
@@ -59,13 +52,22 @@ impl Folder {
             .map(|byte| format!("{byte:02x}"))
             .collect()
     }
+}
 
-    /// Reads and checks `config.json`.
-    pub(super) fn classifier(&self) -> Result<Classifier, ModelError> {
-        parse(&self.config).map_err(|problem| ModelError::Unfit {
-            path: self.file(0),
+impl File {
+    fn read(path: PathBuf) -> Result<Self, ModelError> {
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Self { path, bytes }),
+            Err(problem) => Err(ModelError::Unreadable { path, problem }),
+        }
+    }
+
+    /// An error about this file.
+    pub(super) fn unfit(&self, problem: String) -> ModelError {
+        ModelError::Unfit {
+            path: self.path.clone(),
             problem,
-        })
+        }
     }
 }
 
@@ -76,6 +78,13 @@ pub(super) struct Classifier {
     pub(super) bert: bert::Config,
     /// Row of the classifier that holds each label, in the order of [`Label::ALL`].
     pub(super) rows: [usize; 3],
+}
+
+impl Classifier {
+    /// Reads and checks `config.json`.
+    pub(super) fn read(config: &File) -> Result<Self, ModelError> {
+        parse(&config.bytes).map_err(|problem| config.unfit(problem))
+    }
 }
 
 #[derive(Deserialize)]
@@ -100,7 +109,7 @@ fn parse(json: &[u8]) -> Result<Classifier, String> {
     let bert: bert::Config = serde_json::from_slice(json)
         .map_err(|e| format!("{e}: squall cannot compute this kind of BERT"))?;
     let heads = bert.num_attention_heads;
-    if heads == 0 || bert.hidden_size == 0 || bert.hidden_size % heads != 0 {
+    if heads == 0 || bert.hidden_size == 0 || !bert.hidden_size.is_multiple_of(heads) {
         return Err(format!(
             "hidden_size {} cannot be shared among num_attention_heads {heads}: fetch the model again",
             bert.hidden_size
@@ -118,18 +127,13 @@ fn parse(json: &[u8]) -> Result<Classifier, String> {
 /// Where each label stands; the names may come in any order and case.
 fn rows(id2label: &BTreeMap<String, String>) -> Result<[usize; 3], String> {
     let row = |label: Label| {
-        let (id, _) = id2label
-            .iter()
-            .find(|(_, name)| name.eq_ignore_ascii_case(label.name()))?;
-        id.parse().ok().filter(|&row: &usize| row < 3)
+        (0..3).find(|row: &usize| {
+            let name = id2label.get(&row.to_string());
+            name.is_some_and(|name| name.eq_ignore_ascii_case(label.name()))
+        })
     };
     match Label::ALL.map(row) {
-        [Some(negative), Some(neutral), Some(positive)]
-            if id2label.len() == 3
-                && negative != neutral
-                && neutral != positive
-                && positive != negative =>
-        {
+        [Some(negative), Some(neutral), Some(positive)] if id2label.len() == 3 => {
             Ok([negative, neutral, positive])
         }
         _ => Err(format!(

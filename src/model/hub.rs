@@ -43,9 +43,12 @@ impl Hub<'_> {
         if let Some(folder) = cached(&cache.model(self.repository.to_owned())) {
             return Ok(folder);
         }
+        let token = std::env::var("HF_TOKEN")
+            .ok()
+            .filter(|token| !token.is_empty());
         let api = ApiBuilder::from_cache(cache)
             .with_endpoint(self.address.to_owned())
-            .with_token(std::env::var("HF_TOKEN").ok())
+            .with_token(token)
             .build()
             .map_err(|e| self.explain(e))?;
         let remote = api.model(self.repository.to_owned());
@@ -98,8 +101,9 @@ impl Hub<'_> {
             .rsplit_once("http status: ")
             .and_then(|(_, status)| status.parse::<u16>().ok());
         let in_the_way = format!(
-            "a download that was broken off is in the way: remove {}",
-            self.cache_dir.display()
+            "a download that was broken off is in the way: remove {}/models--{}",
+            self.cache_dir.display(),
+            self.repository.replace('/', "--")
         );
         let (problem, retryable) = match (&error, status) {
             (_, Some(401 | 403 | 404)) => (

@@ -1,9 +1,8 @@
 //! Text to tokens.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use super::ModelError;
+use super::folder::File;
+use std::sync::Arc;
 use tokenizers::TruncationParams;
 
 /// Bytes of text looked at for each token kept. Words of ordinary text take 4 to 6 bytes a token, so what is
@@ -38,21 +37,16 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads `tokenizer.json` for a model with `vocab_size` embeddings; its own truncation and padding give
     /// way to `max_tokens`, special tokens included, and none.
-    pub(super) fn from_bytes(
-        path: &Path,
-        bytes: &[u8],
+    pub(super) fn read(
+        file: &File,
         vocab_size: usize,
         max_tokens: usize,
     ) -> Result<Self, ModelError> {
-        let unfit = |problem: String| ModelError::Unfit {
-            path: path.to_owned(),
-            problem,
-        };
-        let broken = |e: tokenizers::Error| unfit(format!("{e}: fetch the model again"));
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(broken)?;
+        let broken = |e: tokenizers::Error| file.unfit(format!("{e}: fetch the model again"));
+        let mut inner = tokenizers::Tokenizer::from_bytes(&file.bytes).map_err(broken)?;
         let highest = inner.get_vocab(true).into_values().max().unwrap_or(0);
         if highest as usize >= vocab_size {
-            return Err(unfit(format!(
+            return Err(file.unfit(format!(
                 "tokenizer does not fit the model: it has a token {highest}, config.json says {vocab_size} tokens: take both from one model"
             )));
         }
@@ -60,7 +54,7 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(broken)?;
         let empty = inner.encode_fast("", true).map_err(broken)?;
         if empty.is_empty() || empty.len() >= max_tokens {
-            return Err(unfit(format!(
+            return Err(file.unfit(format!(
                 "it adds {} special tokens to a text, model.max_tokens is {max_tokens}: a classifier needs at least one, and room for a text",
                 empty.len()
             )));
