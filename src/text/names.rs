@@ -42,7 +42,7 @@ pub(super) fn is_ordinary(folded: &str) -> bool {
 }
 
 /// The forms of an entity that are looked for as words: name and aliases, the name without its legal form
-/// and article, and the id where it is a ticker of at least three letters that is no ordinary word.
+/// and article (but none that stands among the aliases as `!Name`), and the id where it is a ticker of at least three letters that is no ordinary word.
 ///
 /// A form made of ordinary words is ambiguous if it is one word, or if the entity has context words. Where
 /// an entity with context words has no form made of ordinary words, its one-word forms are ambiguous.
@@ -52,11 +52,17 @@ pub(super) fn names(entity: &Entity) -> Vec<Name> {
     let aliases = entity
         .aliases
         .iter()
-        .filter(|alias| !alias.starts_with('$'));
+        .filter(|alias| !alias.starts_with(['$', '!']));
     let mut forms: Vec<&str> = aliases.map(String::as_str).chain([bare, short]).collect();
     forms.sort_unstable();
     forms.dedup();
-    forms.retain(|form| form.chars().count() > 1);
+    let is_excluded = |form: &str| {
+        entity
+            .aliases
+            .iter()
+            .any(|alias| alias.strip_prefix('!') == Some(form))
+    };
+    forms.retain(|form| form.chars().count() > 1 && !is_excluded(form));
     let has_context = entity.context.iter().any(|word| !word.starts_with('!'));
     let any_ordinary = forms.iter().any(|form| is_ordinary(&fold(form)));
     let mut names: Vec<Name> = forms
