@@ -1,8 +1,8 @@
 //! What in a text may name an entity.
 
-use super::evidence::is_likeness;
 use super::folded::{Folded, fold};
 use super::names::{Form, Name, names, tickers};
+use super::place::is_likeness;
 use super::tickers::marked;
 use crate::domain::Entity;
 use aho_corasick::AhoCorasick;

@@ -1,24 +1,23 @@
 //! Whether a name that means other things too is meant as an entity's where it stands.
 
 use super::folded::fold;
-use super::names::{is_legal_form, is_ordinary};
-use super::vocabulary::{
-    ALIKE, CALENDAR, LISTED, MAKERS, MARKET, MOVES, NOUNS, NUMBERS, ROLES, STATES, TIED, TITLES,
-    VERBS,
-};
+use super::names::is_legal_form;
+use super::place::Place;
+use super::vocabulary::{LISTED, MARKET, Words};
 use crate::domain::{Entity, EntityKind};
 use std::ops::Range;
 
 /// What an entity's kind and context words say, folded.
 #[derive(Debug, Clone)]
 pub(super) struct Clues {
-    kind: EntityKind,
+    /// What it is.
+    pub kind: EntityKind,
     /// Near the name: the entity is meant.
-    near: Vec<String>,
+    pub near: Vec<String>,
     /// Directly before or after it: something else is meant.
-    against: Vec<String>,
-    /// Directly after it.
-    against_after: Vec<String>,
+    pub against: Vec<String>,
+    /// The same, directly after it.
+    pub against_after: Vec<String>,
 }
 
 /// What is known of a name from the rest of the text.
@@ -93,7 +92,8 @@ impl<'t> Surroundings<'t> {
         known: Known,
     ) -> Option<u32> {
         let at = self.sentence_at(range);
-        let place = Place::new(self.text, &self.sentences[at], range);
+        let (sentence, style) = &self.sentences[at];
+        let place = Place::new(self.text, sentence.start, range, *style);
         if place.is_denied(clues) {
             return None;
         }
@@ -105,35 +105,29 @@ impl<'t> Surroundings<'t> {
             .near
             .iter()
             .filter(|word| has_word(&window, word))
-            .count() as u32;
+            .count();
+        if near > 0 {
+            return Some(near as u32 + 1);
+        }
+        let keeps_company = || place.is_subject() || self.is_about_companies(at, &place, &window);
         let enough = if clues.is_company() {
-            let among_companies = known.enumerated
-                || place.is_subject()
-                || self.is_about_companies(at, &place, &window);
-            !known.shared && among_companies
+            !known.shared && (known.enumerated || keeps_company())
         } else {
             known.enumerated || place.moves() || clues.near.is_empty()
         };
-        if near > 0 {
-            Some(near + 1)
-        } else {
-            enough.then_some(1)
-        }
+        enough.then_some(1)
     }
 
-    /// Whether what is said near a name is said of companies; where it begins a sentence, which gives it a
-    /// capital whatever it means, with more certainty.
+    /// Whether what is said near a name is said of companies; with more certainty where it begins a sentence,
+    /// which gives it a capital whatever it means.
     fn is_about_companies(&self, at: usize, place: &Place, window: &str) -> bool {
-        let (sentence, style) = &self.sentences[at];
-        if *style == Style::Plain && !place.begins || place.possessive || place.colon {
-            return has_any(window, &MARKET) || window.contains('%');
+        let of_market = || has_any(window, &MARKET) || window.contains('%');
+        if place.has_own_capital() {
+            return of_market();
         }
-        place.begins
-            && (has_any(
-                &fold(&self.text[self.reach(sentence, place.start)]),
-                &LISTED,
-            ) || place.next.is_some_and(|word| word.ends_with("ing"))
-                && has_any(window, &MARKET))
+        let sentence = self.reach(&self.sentences[at].0, place.start);
+        let does = place.next.is_some_and(|word| word.ends_with("ing"));
+        place.begins && (has_any(&fold(&self.text[sentence]), &LISTED) || does && of_market())
     }
 
     /// The sentence that a range lies in.
@@ -181,7 +175,7 @@ impl<'t> Surroundings<'t> {
 
 /// How a sentence is written, which says what a capital is worth in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
+pub(super) enum Style {
     /// Names have capitals, other words have none.
     Plain,
     /// All long words have one: a headline.
@@ -215,213 +209,6 @@ impl Style {
     }
 }
 
-/// A name and what stands directly around it.
-struct Place<'t> {
-    start: usize,
-    name: &'t str,
-    style: Style,
-    /// It is the first word of its sentence, or follows a colon, dash or opening quote.
-    begins: bool,
-    /// The word before it, where only a blank is between.
-    previous: Option<&'t str>,
-    /// The previous word begins the sentence.
-    previous_begins: bool,
-    /// `'s` follows.
-    possessive: bool,
-    /// A colon follows.
-    colon: bool,
-    /// A signed number follows: `Acme +3%`.
-    change: bool,
-    /// The two words after it, as far as only blanks are between.
-    next: Option<&'t str>,
-    second: Option<&'t str>,
-    /// A hyphen ties it to the word before.
-    tied_before: bool,
-    /// The word that a hyphen ties to it.
-    tied_after: Option<&'t str>,
-}
-
-impl<'t> Place<'t> {
-    fn new(text: &'t str, (sentence, style): &(Range<usize>, Style), range: &Range<usize>) -> Self {
-        let before = &text[sentence.start.min(range.start)..range.start];
-        let mut after = &text[range.end..];
-        let possessive = ["'s", "’s", "'S", "’S"]
-            .into_iter()
-            .find_map(|s| after.strip_prefix(s));
-        after = possessive.unwrap_or(after);
-        let previous = previous_word(before);
-        let (next, rest) = next_word(after);
-        let signed = after.trim_start().strip_prefix(['+', '-', '−']);
-        Self {
-            start: range.start,
-            name: &text[range.clone()],
-            style: *style,
-            begins: begins(before),
-            previous,
-            previous_begins: previous
-                .is_some_and(|word| begins(&before[..before.trim_end().len() - word.len()])),
-            possessive: possessive.is_some(),
-            colon: after.starts_with(':') || after.starts_with(" :"),
-            change: signed.is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit())),
-            next,
-            second: next_word(rest).0,
-            tied_before: before
-                .strip_suffix('-')
-                .is_some_and(|word| word.ends_with(char::is_alphanumeric)),
-            tied_after: after
-                .strip_prefix('-')
-                .map(first_word)
-                .filter(|word| !word.is_empty()),
-        }
-    }
-
-    /// Whether what stands beside it shows that something else is meant.
-    fn is_denied(&self, clues: &Clues) -> bool {
-        let next = self.next.filter(|_| !self.possessive);
-        let is = |word: Option<&str>, test: &dyn Fn(&str) -> bool| {
-            word.is_some_and(|word| test(&fold(word)))
-        };
-        if self.tied_before
-            || is(self.tied_after, &|word| !TIED.contains(word))
-            || is(self.previous, &|word| {
-                clues.against.iter().any(|against| against == word)
-            })
-            || is(next, &|word| {
-                [&clues.against, &clues.against_after]
-                    .into_iter()
-                    .flatten()
-                    .any(|against| against == word)
-            })
-        {
-            return true;
-        }
-        match clues.kind {
-            EntityKind::Currency => {
-                let is_number = |word: &str| word.starts_with(|c: char| c.is_numeric());
-                let counts = |word: &str| {
-                    is_number(word) || word.split('-').any(|part| NUMBERS.contains(part))
-                };
-                is(self.previous, &counts) || is(next, &is_number)
-            }
-            EntityKind::Commodity => {
-                let capital = self.name.starts_with(char::is_uppercase)
-                    && self.style == Style::Plain
-                    && !self.begins;
-                is(next, &|word| MAKERS.contains(word) || is_legal_form(word))
-                    || capital && self.previous_is_name(clues)
-            }
-            EntityKind::Index | EntityKind::List => false,
-            EntityKind::Company | EntityKind::Fund => {
-                is(self.previous, &|word| TITLES.contains(word))
-                    || self.style == Style::Plain
-                        && (self.previous_is_name(clues)
-                            || next.is_some_and(|word| is_proper(word, clues)))
-            }
-        }
-    }
-
-    /// Whether the word before it makes a longer name of it: `Harrison Ford`.
-    fn previous_is_name(&self, clues: &Clues) -> bool {
-        self.previous.is_some_and(|word| {
-            let possessive = word.ends_with("'s") || word.ends_with("’s");
-            let opening = self.previous_begins && is_ordinary(&fold(word));
-            !possessive && !opening && is_proper(word, clues)
-        })
-    }
-
-    /// Whether the words beside it are those beside a company.
-    fn is_subject(&self) -> bool {
-        let next = self.next.map(fold).unwrap_or_default();
-        let second = self.second.map(fold).unwrap_or_default();
-        let does = |verb: &str| VERBS.contains(verb);
-        let to_do = matches!(next.as_str(), "to" | "set" | "may" | "must" | "would")
-            && (does(&second)
-                || does(&format!("{second}s"))
-                || does(&format!("{second}es"))
-                || second == "to");
-        let moves =
-            matches!(next.as_str(), "up" | "down") && second.starts_with(|c: char| c.is_numeric());
-        let role = self
-            .previous
-            .is_some_and(|word| ROLES.contains(&fold(word)));
-        does(&next)
-            || NOUNS.contains(&next)
-            || to_do
-            || moves
-            || self.change
-            || role
-            || self.tied_after.is_some()
-    }
-
-    /// Whether it is said to move, where to, or how it stands.
-    fn moves(&self) -> bool {
-        let is = |word: Option<&str>, test: &dyn Fn(&str) -> bool| {
-            word.is_some_and(|word| test(&fold(word)))
-        };
-        let to_level = is(self.next, &|word| word == "to")
-            && is(self.second, &|word| word.starts_with(char::is_numeric));
-        self.change
-            || to_level
-            || is(self.next, &|word| MOVES.contains(word))
-            || is(self.previous, &|word| STATES.contains(word))
-    }
-}
-
-/// Whether a word in a plain sentence is a name: it has a capital, which nothing else explains.
-fn is_proper(word: &str, clues: &Clues) -> bool {
-    let folded = fold(word);
-    word.starts_with(char::is_uppercase)
-        && word.contains(char::is_lowercase)
-        && ![&VERBS, &NOUNS, &MARKET, &CALENDAR]
-            .iter()
-            .any(|words| words.contains(&folded))
-        && !is_legal_form(word)
-        && !clues
-            .near
-            .iter()
-            .any(|near| near.split(' ').any(|part| part == folded))
-}
-
-/// Whether what follows `before` has a capital for standing there.
-fn begins(before: &str) -> bool {
-    let before = before.trim_end();
-    !before.contains(char::is_alphanumeric)
-        || before.ends_with([
-            ':', '–', '—', '|', '“', '"', '‘', '\'', '•', '-', '/', '►', '*',
-        ])
-}
-
-/// The word at the end of `before`, where only blanks follow it.
-fn previous_word(before: &str) -> Option<&str> {
-    let trimmed = before.strip_suffix(' ')?.trim_end();
-    let word = trimmed.rsplit([' ', '\n', '(', '“', '"', '‘']).next()?;
-    word.ends_with(char::is_alphanumeric).then_some(word)
-}
-
-/// The word at the beginning of `after`, where only blanks stand before it, and what follows the word.
-fn next_word(after: &str) -> (Option<&str>, &str) {
-    let Some(rest) = after.strip_prefix(' ').map(str::trim_start) else {
-        return (None, "");
-    };
-    let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-    let bare = rest[..end].trim_end_matches(|c: char| !c.is_alphanumeric());
-    let word = bare
-        .strip_suffix("'s")
-        .or_else(|| bare.strip_suffix("’s"))
-        .unwrap_or(bare);
-    let follows = if bare.len() == end { &rest[end..] } else { "" };
-    (
-        word.starts_with(char::is_alphanumeric).then_some(word),
-        follows,
-    )
-}
-
-fn first_word(text: &str) -> &str {
-    text.split(|c: char| !c.is_alphanumeric())
-        .next()
-        .unwrap_or_default()
-}
-
 /// Whether `text` has `word`, a word or phrase, whole; both folded.
 fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
@@ -431,14 +218,7 @@ fn has_word(text: &str, word: &str) -> bool {
 }
 
 /// Whether any word of a folded text is among `words`.
-fn has_any(text: &str, words: &super::vocabulary::Words) -> bool {
-    text.split(|c: char| !(c.is_alphanumeric() || c == '\''))
+fn has_any(text: &str, words: &Words) -> bool {
+    text.split(|c: char| !c.is_alphanumeric())
         .any(|word| words.contains(word))
-}
-
-/// Whether what follows a name by a hyphen makes it something that only resembles it: `Apple-like`.
-pub(super) fn is_likeness(after: &str) -> bool {
-    after
-        .strip_prefix('-')
-        .is_some_and(|tied| ALIKE.contains(&fold(first_word(tied))))
 }

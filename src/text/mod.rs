@@ -9,6 +9,7 @@ mod language;
 mod matcher;
 mod names;
 mod normalise;
+mod place;
 mod resolution;
 mod sentences;
 mod signature;

@@ -116,9 +116,7 @@ fn tag(inside: &str) -> Option<bool> {
     let attributes = rest.strip_suffix('/').unwrap_or(rest).trim();
     let is_proper = attributes.is_empty() || rest.starts_with(' ') && attributes.contains('=');
     let is_among = |tags: &[&str]| tags.iter().any(|tag| tag.eq_ignore_ascii_case(name));
-    if name.eq_ignore_ascii_case("!doctype") {
-        Some(true)
-    } else if is_proper && is_among(BREAKING_TAGS) {
+    if is_among(&["!doctype"]) || is_proper && is_among(BREAKING_TAGS) {
         Some(true)
     } else {
         (is_proper && is_among(INLINE_TAGS)).then_some(false)
