@@ -18,8 +18,19 @@
 
 #![warn(missing_docs)]
 
+pub mod app;
+pub mod broker;
 pub mod campaign;
+pub mod cli;
 pub mod config;
+pub mod connect;
+pub mod detect;
 pub mod domain;
+pub mod model;
+pub mod notify;
+pub mod pipeline;
 pub mod store;
+pub mod telemetry;
 pub mod text;
+pub mod train;
+pub mod web;

@@ -120,7 +120,7 @@ pub struct DetectConfig {
     pub min_negative: u32,
     pub min_sources: u32,
     pub critical_p_value: f64,
-    pub update_factor: f64,
+    pub update_power: f64,
     pub resolve_p_value: f64,
     #[serde(with = "duration")]
     pub resolve_after: Duration,

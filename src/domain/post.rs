@@ -333,7 +333,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_back(text in "\\PC{1,80}", followers in any::<u64>(), millis in -62_135_596_800_000i64..253_402_207_200_000) {
+        fn what_is_written_is_read_back(text in "\\PC{1,80}", followers in any::<u64>(), millis in -62_135_596_800_000i64..253_402_000_000_000) {
             let post = Post {
                 text: Some(format!("x{text}")),
                 published_at: Some(Timestamp::from_millis(millis)),

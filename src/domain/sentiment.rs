@@ -36,6 +36,13 @@ impl Sentiment {
         self.positive - self.negative
     }
 
+    /// Whether all three are numbers: what sums may be made of.
+    pub fn is_finite(&self) -> bool {
+        [self.negative, self.neutral, self.positive]
+            .iter()
+            .all(|probability| probability.is_finite())
+    }
+
     /// The most probable class; a tie goes to negative, then neutral: the risk is named.
     pub fn label(&self) -> Label {
         if self.negative >= self.neutral && self.negative >= self.positive {

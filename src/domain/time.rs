@@ -11,9 +11,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
-/// Milliseconds of 0001-01-01 and of the last instant of 9999: what RFC 3339 can write.
+/// Milliseconds of 0001-01-01, and of an instant in the last days of 9999 that is a valid time at any offset.
 const EARLIEST: i64 = -62_135_596_800_000;
-const LATEST: i64 = 253_402_207_200_999;
+const LATEST: i64 = 253_402_000_000_000;
 
 /// How far a post may claim to be ahead of the record that carried it.
 const CLAIM_AHEAD: Duration = Duration::from_secs(5);

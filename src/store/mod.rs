@@ -3,11 +3,15 @@
 //! [`Store`] is a seam: [`sqlite`] implements it for the embedded default; the production database goes
 //! behind the same trait.
 
+#[cfg(test)]
+pub(crate) mod contract;
 pub mod sqlite;
 
+pub use crate::campaign::figures::{CampaignFigures, CampaignTotals, SentimentSums};
+
 use crate::domain::{
-    AlertMessage, CampaignId, ControlAct, DeadLetter, Delivery, Engagement, EntityId,
-    MentionCluster, ScoredPost, Sentiment, SourcePartition, Timestamp,
+    AlertMessage, CampaignId, ControlAct, DeadLetter, Delivery, EntityId, Label, MentionCluster,
+    ScoredPost, Sentiment, SourcePartition, Timestamp,
 };
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -42,6 +46,25 @@ pub enum Rows {
     DeadLetters(Vec<DeadLetter>),
     /// `feedback`, and acknowledgements of `alerts`.
     Control(Vec<ControlAct>),
+}
+
+impl Rows {
+    /// Number of records.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Posts(rows) => rows.len(),
+            Self::Clusters(rows) => rows.len(),
+            Self::Alerts(rows) => rows.len(),
+            Self::Deliveries(rows) => rows.len(),
+            Self::DeadLetters(rows) => rows.len(),
+            Self::Control(rows) => rows.len(),
+        }
+    }
+
+    /// Whether each record has the source offset by which a repeat is known.
+    pub fn carry_origins(&self) -> bool {
+        matches!(self, Self::Posts(_) | Self::DeadLetters(_))
+    }
 }
 
 /// Where a partition of squall's topics stands in the store.
@@ -86,6 +109,28 @@ pub enum StoreError {
         /// Newest version known.
         known: i64,
     },
+    /// The database cannot be used as it is, and trying again does not help.
+    #[error("store {place}: {problem}")]
+    Unusable {
+        /// File or address.
+        place: String,
+        /// What is wrong with it, with the remedy where there is one.
+        problem: String,
+    },
+    /// A block of a kind that cannot be divided covers records that are stored and records that are not.
+    #[error(
+        "block {partition}:{start}..{end} begins before {stored}, where the store stands: read on from there"
+    )]
+    Overlap {
+        /// Partition of the block.
+        partition: SourcePartition,
+        /// Its first offset.
+        start: i64,
+        /// Offset behind its last one.
+        end: i64,
+        /// Where the store stands.
+        stored: i64,
+    },
     /// A query failed.
     #[error("store query failed: {0}")]
     Query(String),
@@ -101,10 +146,21 @@ impl StoreError {
 /// Result of the store.
 pub type StoreResult<T> = Result<T, StoreError>;
 
+/// Most rows that one query of posts or alerts answers with.
+pub const MAX_ROWS: usize = 1000;
+
 /// What STORE writes and API reads. All times are UTC; intervals are half-open `[from, to)`.
 pub trait Store: Send + Sync {
     /// Stores a block: rows, aggregates and its token, all or nothing. A block that was stored before adds
-    /// nothing, and neither does a post whose source offset is at or below the highest stored.
+    /// nothing, and neither does a post or dead letter whose source offset is at or below the highest stored.
+    ///
+    /// Aggregates count every post as it was posted: a correction or retraction is a row of its own and takes
+    /// nothing back. An alert message, a cluster's mention and a delivery have keys of their own, so that they
+    /// too are there once when they come again in another block; of two clusters of one mention the later counts.
+    ///
+    /// # Errors
+    /// [`StoreError::Overlap`] for a block of other than posts or dead letters that begins before the stored end
+    /// and ends behind it: its records carry no offset by which it could be divided.
     fn insert<'a>(&'a self, block: &'a Block) -> BoxFuture<'a, StoreResult<Inserted>>;
 
     /// Where a partition of squall's own topics stands.
@@ -119,14 +175,16 @@ pub trait Store: Send + Sync {
     /// Highest event time stored, the page's "now"; none when there is no post.
     fn latest(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>>;
 
-    /// Per entity with at least one mention in `[from, to)`: its totals, most mentions first.
+    /// Per entity with at least one mention in `[from, to)`, widened to whole minutes: its totals, most
+    /// mentions first.
     fn entities(
         &self,
         from: Timestamp,
         to: Timestamp,
     ) -> BoxFuture<'_, StoreResult<Vec<EntityTotals>>>;
 
-    /// Totals of one entity in steps of `step` (whole minutes); steps without mentions are left out.
+    /// Totals of one entity in `[from, to)`, widened to whole minutes, in steps of `step` (rounded up to whole
+    /// minutes and counted from the Unix epoch); steps without mentions are left out.
     fn timeline<'a>(
         &'a self,
         entity: &'a EntityId,
@@ -135,20 +193,22 @@ pub trait Store: Send + Sync {
         step: Duration,
     ) -> BoxFuture<'a, StoreResult<Vec<TimelinePoint>>>;
 
-    /// Posts, latest event time first.
+    /// Posts, latest event time first. An engagement without any count reads back as none.
     fn posts<'a>(&'a self, query: &'a PostQuery) -> BoxFuture<'a, StoreResult<Vec<ScoredPost>>>;
 
-    /// Alerts, each with its latest message, latest first.
+    /// Alerts, each with its latest message, latest message first.
     fn alerts<'a>(&'a self, query: &'a AlertQuery) -> BoxFuture<'a, StoreResult<Vec<AlertRow>>>;
 
-    /// Campaigns with at least one post in `[from, to)`, most posts first; contributors over the whole time.
+    /// Campaigns with at least one post in `[from, to)`, widened to whole hours, most posts first; contributors
+    /// are distinct over all that time.
     fn campaigns(
         &self,
         from: Timestamp,
         to: Timestamp,
     ) -> BoxFuture<'_, StoreResult<Vec<(CampaignId, CampaignTotals)>>>;
 
-    /// Figures of one campaign in `[from, to)` (whole hours), over all, per channel, and per channel and hour.
+    /// Figures of one campaign in `[from, to)`, widened to whole hours: over all, per channel, and per hour and
+    /// channel. All zero for a campaign without posts. Counts are exact up to 2^53 and saturate there.
     fn campaign<'a>(
         &'a self,
         id: &'a CampaignId,
@@ -190,6 +250,23 @@ pub struct MentionTotals {
 }
 
 impl MentionTotals {
+    /// Adds one mention. Probabilities that are no numbers count as not scored.
+    pub fn add(&mut self, sentiment: Option<&Sentiment>) {
+        self.mentions += 1;
+        let Some(sentiment) = sentiment.filter(|sentiment| sentiment.is_finite()) else {
+            return;
+        };
+        self.scored += 1;
+        match sentiment.label() {
+            Label::Negative => self.negative += 1,
+            Label::Neutral => {}
+            Label::Positive => self.positive += 1,
+        }
+        self.sum_negative += f64::from(sentiment.negative);
+        self.sum_neutral += f64::from(sentiment.neutral);
+        self.sum_positive += f64::from(sentiment.positive);
+    }
+
     /// Mean score in [-1, 1]; none without scored mentions.
     pub fn mean_score(&self) -> Option<f64> {
         (self.scored > 0).then(|| (self.sum_positive - self.sum_negative) / self.scored as f64)
@@ -217,7 +294,7 @@ pub struct PostQuery {
     pub id: Option<String>,
     /// Only those before this event time.
     pub before: Option<Timestamp>,
-    /// At most so many.
+    /// At most so many, 1 to [`MAX_ROWS`].
     pub limit: usize,
 }
 
@@ -228,7 +305,7 @@ pub struct AlertQuery {
     pub entity: Option<EntityId>,
     /// Only this alert.
     pub alert_id: Option<String>,
-    /// At most so many.
+    /// At most so many, 1 to [`MAX_ROWS`].
     pub limit: usize,
 }
 
@@ -243,57 +320,4 @@ pub struct AlertRow {
     pub acknowledged: Option<(String, Timestamp)>,
     /// How its deliveries ended.
     pub deliveries: Vec<Delivery>,
-}
-
-/// Sums over a campaign's posts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct CampaignTotals {
-    /// Posts.
-    pub posts: u64,
-    /// Distinct authors.
-    pub contributors: u64,
-    /// Sum of the contributors' followers (each at their highest), audiences that overlap not removed.
-    pub potential_audience: u64,
-    /// Posts that came with an impression count.
-    pub posts_with_impressions: u64,
-    /// Sum of observed impressions.
-    pub impressions: u64,
-    /// Sum of likes, shares and comments.
-    pub engagement: Engagement,
-    /// Posts with a sentiment.
-    pub scored: u64,
-    /// Sums of the probabilities over the scored posts.
-    pub sums: SentimentSums,
-}
-
-/// Sums of the probabilities.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct SentimentSums {
-    /// Of p_negative.
-    pub negative: f64,
-    /// Of p_neutral.
-    pub neutral: f64,
-    /// Of p_positive.
-    pub positive: f64,
-}
-
-impl SentimentSums {
-    /// Adds one sentiment.
-    pub fn add(&mut self, sentiment: &Sentiment) {
-        self.negative += f64::from(sentiment.negative);
-        self.neutral += f64::from(sentiment.neutral);
-        self.positive += f64::from(sentiment.positive);
-    }
-}
-
-/// Figures of a campaign, from which its report is made. Contributors are distinct within each cell, so
-/// neither channels nor hours add up to the total.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct CampaignFigures {
-    /// Over all channels and hours.
-    pub total: CampaignTotals,
-    /// By channel, most posts first.
-    pub channels: Vec<(String, CampaignTotals)>,
-    /// By hour and channel, in order of time.
-    pub hours: Vec<(Timestamp, String, CampaignTotals)>,
 }

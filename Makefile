@@ -1,0 +1,45 @@
+# squall: two commands for a newcomer, `make demo` and `make test`; the rest is for those who work on it.
+
+CARGO ?= cargo
+PYTHON ?= python3
+VENV := .venv
+
+.PHONY: help demo test check bench build clean
+
+help:
+	@echo "make demo    everything on a replayed stream, with a page at http://127.0.0.1:8080"
+	@echo "make test    all tests"
+	@echo "make check   formatting and lints, warnings denied"
+	@echo "make build   the program, optimised, in target/release/squall"
+	@echo "make bench   speed of scoring and of the way from a post to its alert"
+
+# The same profile as the tests, in which the dependencies are compiled with full optimisation: one build serves both.
+demo: system
+	$(CARGO) run --locked --quiet -- demo
+
+test: system $(VENV)/ready
+	SQUALL_TEST_PYTHON=$(abspath $(VENV)/bin/python) $(CARGO) test --locked
+
+check: system
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+build: system
+	$(CARGO) build --locked --release
+
+bench: build
+	scripts/bench.sh
+
+# What the tests need of Python: a webhook receiver that checks signatures with a library nobody here wrote.
+$(VENV)/ready: tests/requirements.txt
+	@$(PYTHON) -m venv $(VENV) || { echo "squall: $(PYTHON) cannot make a virtual environment: install python3-venv (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+.PHONY: system
+system:
+	@scripts/check-system.sh
+
+clean:
+	$(CARGO) clean
+	rm -rf $(VENV)

@@ -1,0 +1,341 @@
+//! The only place that builds adapters and joins them to roles.
+//!
+//! [`run`] is the service: it checks everything that can be checked before anything is read, starts the
+//! roles asked for, and drains them in the order of the data when it is told to end.
+
+mod api;
+mod roles;
+
+pub use roles::Role;
+
+use crate::broker::{BrokerError, Connection, EmbeddedBroker, Lag, Producer, Stop};
+use crate::config::{Config, EMBEDDED, duration};
+use crate::domain::AlertMessage;
+use crate::model::Model;
+use crate::notify::Notifier;
+use crate::pipeline::{Emitter, Encoder, Reader, RoleError, Stopper};
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+use crate::telemetry::Metrics;
+use crate::text::{Dictionary, Matcher};
+use anyhow::{Context as _, bail};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Work that may wait before the encoder; each is one post.
+const ENCODER_QUEUE: usize = 1024;
+/// When the drain has so much time left, what cannot be delivered is left for the next start.
+const GIVE_UP_BEFORE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long open HTTP connections may take to end.
+const CLOSE_CONNECTIONS: Duration = Duration::from_secs(2);
+
+/// Called with each alert message DETECT decides.
+pub type OnAlert = Arc<dyn Fn(&AlertMessage) + Send + Sync>;
+
+/// What a run of the service is made of besides its configuration.
+pub struct Run {
+    /// Roles this process takes.
+    pub roles: BTreeSet<Role>,
+    /// Replaces the configured dictionary: the demo brings its own.
+    pub dictionary: Option<Dictionary>,
+    /// Called with each alert message DETECT decides.
+    pub on_alert: OnAlert,
+    /// Called once when all roles have started.
+    pub on_start: Box<dyn FnOnce(Started) + Send>,
+    /// Ends the service: it drains and returns.
+    pub shutdown: CancellationToken,
+}
+
+/// A service that has started.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Where the page and the API listen, if this process has them.
+    pub address: Option<SocketAddr>,
+    /// How to reach the broker.
+    pub connection: Connection,
+    /// Its metrics.
+    pub metrics: Metrics,
+}
+
+/// Everything the roles share.
+struct Parts {
+    config: Config,
+    connection: Connection,
+    producer: Producer,
+    emitter: Emitter,
+    metrics: Metrics,
+    matcher: Arc<Matcher>,
+    store: Option<Arc<dyn Store>>,
+    scoring: Option<(Arc<Reader>, Encoder)>,
+    notifier: Notifier,
+    link_base: String,
+}
+
+/// The roles under way.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<(Role, Result<(), RoleError>)>,
+    /// In the order of the data, which is the order in which they are drained.
+    stoppers: Vec<(Role, Stopper)>,
+    /// Tells of each role whether it has joined its consumer group.
+    joining: Vec<(Role, Lag)>,
+}
+
+/// Opens the dictionary the configuration names.
+///
+/// # Errors
+/// All that is wrong with the file.
+pub fn dictionary(config: &Config) -> anyhow::Result<Dictionary> {
+    let path = &config.entities.dictionary;
+    if path == "bundled" {
+        return Ok(Dictionary::bundled());
+    }
+    let file = std::fs::File::open(path)
+        .with_context(|| format!("entities.dictionary: cannot open {path}: check the path"))?;
+    Dictionary::from_csv(file, path).map_err(|errors| all("entities.dictionary", &errors))
+}
+
+/// Everything that is wrong with one thing, a line each.
+fn all(what: &str, errors: &[impl std::fmt::Display]) -> anyhow::Error {
+    let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();
+    anyhow::anyhow!("{what}:{lines}")
+}
+
+/// Opens the store of the configuration.
+///
+/// # Errors
+/// When it cannot be opened, with its place and the remedy.
+pub fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(Arc::new(SqliteStore::open(
+        &config.run.data_dir.join(&config.store.path),
+    )?))
+}
+
+/// Makes the reader of posts: matcher, campaigns, tokenizer.
+///
+/// # Errors
+/// A list that names an entity the dictionary does not have.
+pub fn reader(config: &Config, matcher: Arc<Matcher>, model: &Model) -> Reader {
+    Reader::new(
+        matcher,
+        &config.campaigns,
+        model.tokenizer(),
+        &config.score.languages,
+    )
+}
+
+/// Makes the matcher of entities from a dictionary and the configured lists.
+///
+/// # Errors
+/// A list that names an entity the dictionary does not have.
+pub fn matcher(config: &Config, dictionary: &Dictionary) -> anyhow::Result<Arc<Matcher>> {
+    let matcher =
+        Matcher::new(dictionary, &config.lists).map_err(|errors| all("lists", &errors))?;
+    Ok(Arc::new(matcher))
+}
+
+/// Runs the service until `shutdown`, a signal's work, or a role that cannot go on.
+///
+/// # Errors
+/// What kept it from starting, or the role that failed.
+pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
+    let Run {
+        roles,
+        dictionary: own_dictionary,
+        on_alert,
+        on_start,
+        shutdown,
+    } = run;
+    let embedded = config.kafka.brokers == EMBEDDED;
+    if embedded && roles != Role::all() {
+        bail!(
+            "--roles: the embedded broker lives in one process and needs all roles: leave --roles out, or set kafka.brokers"
+        );
+    }
+    let dictionary = match own_dictionary {
+        Some(dictionary) => dictionary,
+        None => dictionary(&config)?,
+    };
+    let matcher = matcher(&config, &dictionary)?;
+    let notifier = Notifier::new(&config.notify, &config.endpoints)
+        .map_err(|errors| all("endpoints", &errors))?;
+    let listener = match roles.contains(&Role::Api) {
+        true => Some(listen(config.api.listen).await?),
+        false => None,
+    };
+    let metrics = Metrics::new();
+    let scoring = match roles.contains(&Role::Score) || roles.contains(&Role::Api) {
+        true => Some(start_encoder(&config, &matcher, &metrics).await?),
+        false => None,
+    };
+    let store: Option<Arc<dyn Store>> =
+        match roles.contains(&Role::Store) || roles.contains(&Role::Api) {
+            true => Some(open_store(&config)?),
+            false => None,
+        };
+    let (broker, connection) = connect(&config).await?;
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let parts = Arc::new(Parts {
+        producer: Producer::new(&connection)?,
+        emitter: Emitter::new(&connection),
+        link_base: link_base(&config, address),
+        connection,
+        metrics,
+        matcher,
+        store,
+        scoring,
+        notifier,
+        config,
+    });
+
+    let give_up = CancellationToken::new();
+    let mut running = Running::default();
+    for role in [Role::Score, Role::Detect, Role::Notify, Role::Store] {
+        if roles.contains(&role) {
+            roles::start(role, &parts, &on_alert, &give_up, &mut running)?;
+        }
+    }
+    let closing = CancellationToken::new();
+    let serving = listener.map(|listener| {
+        tokio::spawn(api::serve(
+            listener,
+            parts.clone(),
+            running.joining.clone(),
+            closing.clone(),
+        ))
+    });
+    on_start(Started {
+        address,
+        connection: parts.connection.clone(),
+        metrics: parts.metrics.clone(),
+    });
+
+    let failed = tokio::select! {
+        () = shutdown.cancelled() => None,
+        Some(ended) = running.tasks.join_next() => Some(failure(ended)),
+    };
+    let stop = if embedded { Stop::AtEnd } else { Stop::Now };
+    let drained = running
+        .drain(stop, parts.config.run.drain_deadline, &give_up)
+        .await;
+    closing.cancel();
+    if let Some(serving) = serving {
+        let _ = tokio::time::timeout(CLOSE_CONNECTIONS, serving).await;
+    }
+    // The clients go before the broker they talk to.
+    drop(parts);
+    drop(broker);
+    match failed {
+        Some(failure) => Err(failure),
+        None => drained,
+    }
+}
+
+/// Takes the address before anything else is begun, so that a port in use is found at once.
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("api.listen: cannot listen on {address}: end what uses it, or set another port")
+    })
+}
+
+async fn start_encoder(
+    config: &Config,
+    matcher: &Arc<Matcher>,
+    metrics: &Metrics,
+) -> anyhow::Result<(Arc<Reader>, Encoder)> {
+    let opening = config.model.clone();
+    let model = tokio::task::spawn_blocking(move || Model::open(&opening)).await??;
+    let reader = Arc::new(reader(config, matcher.clone(), &model));
+    let score = &config.score;
+    let encoder = Encoder::start(
+        model,
+        score.batch_tokens,
+        score.batch_linger,
+        ENCODER_QUEUE,
+        metrics.clone(),
+    )?;
+    Ok((reader, encoder))
+}
+
+/// Starts the embedded broker, or reaches the configured one and creates what is missing there.
+async fn connect(config: &Config) -> anyhow::Result<(Option<EmbeddedBroker>, Connection)> {
+    let opening = config.clone();
+    let (broker, mut connection) = tokio::task::spawn_blocking(move || {
+        if opening.kafka.brokers != EMBEDDED {
+            return Ok((None, Connection::open(&opening)?));
+        }
+        let broker = EmbeddedBroker::start(&opening)?;
+        let connection = Connection::to_embedded(&broker, &opening)?;
+        Ok::<_, BrokerError>((Some(broker), connection))
+    })
+    .await??;
+    connection.create_topics(config).await?;
+    Ok((broker, connection))
+}
+
+fn link_base(config: &Config, address: Option<SocketAddr>) -> String {
+    match config.api.public_url.trim_end_matches('/') {
+        "" => format!("http://{}", address.unwrap_or(config.api.listen)),
+        url => url.to_owned(),
+    }
+}
+
+/// A role has ended although nobody stopped it.
+fn failure(ended: Result<(Role, Result<(), RoleError>), JoinError>) -> anyhow::Error {
+    match ended {
+        Ok((role, Err(error))) => {
+            anyhow::Error::new(error).context(format!("role {role} cannot go on"))
+        }
+        Ok((role, Ok(()))) => anyhow::anyhow!("role {role} has ended unasked"),
+        Err(error) => anyhow::anyhow!("a role has failed: {error}"),
+    }
+}
+
+impl Running {
+    /// Stops the roles one after the other, in the order of the data, under one deadline.
+    async fn drain(
+        mut self,
+        stop: Stop,
+        deadline: Duration,
+        give_up: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let until = Instant::now() + deadline;
+        let give_up = give_up.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(until - GIVE_UP_BEFORE_DEADLINE.min(deadline / 2)).await;
+            give_up.cancel();
+        });
+        let mut failed = None;
+        let mut ended = BTreeSet::new();
+        for (role, stopper) in &self.stoppers {
+            stopper.stop(stop);
+            while !ended.contains(role) {
+                match tokio::time::timeout_at(until, self.tasks.join_next()).await {
+                    Ok(Some(Ok((role, Ok(()))))) => drop(ended.insert(role)),
+                    Ok(Some(Ok((role, Err(error))))) => {
+                        ended.insert(role);
+                        failed.get_or_insert_with(|| failure(Ok((role, Err(error)))));
+                    }
+                    Ok(Some(Err(error))) => return Err(failure(Err(error))),
+                    // The role ended before the drain began: its failure is known.
+                    Ok(None) => break,
+                    Err(_) => bail!(
+                        "drain: role {role} still had work after run.drain_deadline ({}): {}",
+                        duration::format(deadline),
+                        match stop {
+                            Stop::AtEnd => "what the embedded broker still held is lost",
+                            Stop::Now => "it is in Kafka, and comes again after the next start",
+                        }
+                    ),
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,156 @@
+//! Starts the consuming roles.
+
+use super::{OnAlert, Parts, Running};
+use crate::broker::{BrokerError, Consumer, topics};
+use crate::domain::EntityId;
+use crate::pipeline::{detect, notify, score, stopping, store};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Records a consumer may hold ready for its role.
+const CAPACITY: usize = 512;
+
+/// A part of the service that can run in a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+pub enum Role {
+    /// Reads posts and scores them.
+    Score,
+    /// Writes what was scored and decided into the store.
+    Store,
+    /// Finds spikes and decides on alerts.
+    Detect,
+    /// Delivers alerts.
+    Notify,
+    /// The page, the HTTP API, metrics.
+    Api,
+}
+
+impl Role {
+    /// All roles.
+    pub fn all() -> BTreeSet<Self> {
+        BTreeSet::from([
+            Self::Score,
+            Self::Store,
+            Self::Detect,
+            Self::Notify,
+            Self::Api,
+        ])
+    }
+
+    /// The word on the command line, in group names and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Score => "score",
+            Self::Store => "store",
+            Self::Detect => "detect",
+            Self::Notify => "notify",
+            Self::Api => "api",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Starts one consuming role; [`Running`] then tells whether it has joined its group.
+pub(super) fn start(
+    role: Role,
+    parts: &Arc<Parts>,
+    on_alert: &OnAlert,
+    give_up: &CancellationToken,
+    running: &mut Running,
+) -> anyhow::Result<()> {
+    let (stopper, stopping) = stopping();
+    let mut consumer = |topics: &[&str]| {
+        let consumer = Consumer::start(&parts.connection, role.name(), topics, CAPACITY)?;
+        running.joining.push((role, consumer.lag()));
+        Ok::<_, BrokerError>(consumer)
+    };
+    let config = &parts.config;
+    match role {
+        Role::Score => {
+            let Some((reader, encoder)) = parts.scoring.clone() else {
+                return Ok(());
+            };
+            let topics: Vec<&str> = config
+                .topics
+                .iter()
+                .map(|topic| topic.name.as_str())
+                .collect();
+            let score = score::Score {
+                reader,
+                encoder,
+                producer: parts.producer.clone(),
+                emitter: parts.emitter.clone(),
+                config: config.score.clone(),
+                sources: config
+                    .topics
+                    .iter()
+                    .map(|t| (t.name.clone(), t.source.clone()))
+                    .collect(),
+                metrics: parts.metrics.clone(),
+            };
+            let consumer = consumer(&topics)?;
+            running
+                .tasks
+                .spawn(async move { (role, score::run(score, consumer, stopping).await) });
+        }
+        Role::Store => {
+            let Some(database) = parts.store.clone() else {
+                return Ok(());
+            };
+            let store = store::Store {
+                database,
+                producer: parts.producer.clone(),
+                emitter: parts.emitter.clone(),
+                config: config.store.clone(),
+                metrics: parts.metrics.clone(),
+            };
+            let consumer = consumer(&topics::STORED)?;
+            running
+                .tasks
+                .spawn(async move { (role, store::run(store, consumer, stopping).await) });
+        }
+        Role::Detect => {
+            let detect = detect::Detect {
+                producer: parts.producer.clone(),
+                emitter: parts.emitter.clone(),
+                config: config.detect.clone(),
+                on_alert: on_alert.clone(),
+                metrics: parts.metrics.clone(),
+            };
+            let consumer = consumer(&[topics::MENTIONS])?;
+            running
+                .tasks
+                .spawn(async move { (role, detect::run(detect, consumer, stopping).await) });
+        }
+        Role::Notify => {
+            let matcher = parts.matcher.clone();
+            let notify = notify::Notify {
+                notifier: parts.notifier.clone(),
+                producer: parts.producer.clone(),
+                emitter: parts.emitter.clone(),
+                in_flight: config.notify.in_flight,
+                max_alert_age: config.detect.max_alert_age,
+                entity_name: Arc::new(move |id: &EntityId| {
+                    matcher.entity(id).map(|entity| entity.name.clone())
+                }),
+                link_base: parts.link_base.clone(),
+                metrics: parts.metrics.clone(),
+            };
+            let consumer = consumer(&[topics::ALERTS])?;
+            let give_up = give_up.clone();
+            running.tasks.spawn(async move {
+                (role, notify::run(notify, consumer, stopping, give_up).await)
+            });
+        }
+        Role::Api => return Ok(()),
+    }
+    running.stoppers.push((role, stopper));
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! The producer: idempotent, in order within a partition, and it never gives up. What it cannot send
+//! stays in Kafka on the reading side, because the source offset is committed only after the
+//! acknowledgement.
+
+use super::room::Room;
+use super::{BrokerError, Connection};
+use crate::domain::Timestamp;
+use futures::future::BoxFuture;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause while the client's own queue is full.
+const QUEUE_FULL: Duration = Duration::from_millis(5);
+
+/// One record to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition; none lets the client spread records, by key where there is one.
+    pub partition: Option<i32>,
+    /// Key; may be empty.
+    pub key: String,
+    /// Bytes.
+    pub payload: Vec<u8>,
+    /// Record timestamp; none takes the time of sending.
+    pub timestamp: Option<Timestamp>,
+}
+
+/// Resolves when the broker has the record: its partition and offset.
+pub type Acknowledged = BoxFuture<'static, Result<(i32, i64), BrokerError>>;
+
+/// Writes records. Cheap to clone.
+#[derive(Clone)]
+pub struct Producer {
+    client: FutureProducer,
+    room: Option<Arc<Room>>,
+    partitions: Connection,
+}
+
+impl Producer {
+    /// Makes a producer.
+    ///
+    /// # Errors
+    /// [`BrokerError::Settings`] when the client refuses its settings.
+    pub fn new(connection: &Connection) -> Result<Self, BrokerError> {
+        let client = connection
+            .settings()
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", "0")
+            .set("linger.ms", "2")
+            .set("compression.type", "lz4")
+            .set("queue.buffering.max.kbytes", "32768")
+            .create()
+            .map_err(BrokerError::Settings)?;
+        let room = if connection.embedded {
+            Some(Arc::new(Room::new(connection)?))
+        } else {
+            None
+        };
+        Ok(Self {
+            client,
+            room,
+            partitions: connection.clone(),
+        })
+    }
+
+    /// Hands a record to the client, waiting for room where there is none. Records of one partition arrive in
+    /// the order of these calls; the future that comes back resolves when the broker has it.
+    ///
+    /// # Errors
+    /// [`BrokerError`] when the topic does not exist or the client has failed for good.
+    pub async fn send(&self, record: Outgoing) -> Result<Acknowledged, BrokerError> {
+        let Outgoing {
+            topic,
+            partition,
+            key,
+            payload,
+            timestamp,
+        } = record;
+        let bytes = payload.len() + key.len() + 70;
+        // The embedded broker needs room in a definite partition.
+        let partition = match (&self.room, partition) {
+            (Some(_), None) => Some(self.spread(&key, &topic)),
+            (_, partition) => partition,
+        };
+        if let (Some(room), Some(partition)) = (&self.room, partition) {
+            room.take(&topic, partition, bytes).await?;
+        }
+        let delivery = loop {
+            let mut outgoing = FutureRecord::<str, [u8]>::to(&topic).payload(&payload);
+            outgoing.partition = partition;
+            outgoing.timestamp = timestamp.map(Timestamp::millis);
+            outgoing.key = (!key.is_empty()).then_some(key.as_str());
+            match self.client.send_result(outgoing) {
+                Ok(delivery) => break delivery,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    tokio::time::sleep(QUEUE_FULL).await;
+                }
+                Err((source, _)) => return Err(failed(&topic, source)),
+            }
+        };
+        let room = self.room.clone();
+        Ok(Box::pin(async move {
+            match delivery.await {
+                Ok(Ok(at)) => {
+                    if let Some(room) = room {
+                        room.acknowledged(&topic, at.partition, at.offset, bytes);
+                    }
+                    Ok((at.partition, at.offset))
+                }
+                Ok(Err((source, _))) => Err(failed(&topic, source)),
+                Err(_) => Err(failed(&topic, KafkaError::Canceled)),
+            }
+        }))
+    }
+
+    /// Waits until everything handed over was acknowledged, or the time is over. Blocking.
+    pub fn flush(&self, timeout: Duration) -> Result<(), BrokerError> {
+        self.client
+            .flush(timeout)
+            .map_err(|source| failed("flush", source))
+    }
+
+    fn spread(&self, key: &str, topic: &str) -> i32 {
+        let count = self.partitions.partitions(topic).max(1);
+        if key.is_empty() {
+            rand::random_range(0..count)
+        } else {
+            super::topics::of_entity(key, count)
+        }
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer")
+            .field("embedded", &self.room.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+fn failed(place: &str, source: KafkaError) -> BrokerError {
+    let place = place.to_owned();
+    match source.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::Fatal
+            | RDKafkaErrorCode::PurgeQueue
+            | RDKafkaErrorCode::PurgeInflight,
+        ) => BrokerError::Fatal { place, source },
+        _ => BrokerError::Call { place, source },
+    }
+}

@@ -1,0 +1,33 @@
+//! `squall bench`.
+
+mod model;
+mod pipeline;
+
+use crate::config::Config;
+use clap::Subcommand;
+
+/// Measure speed. Run it on an otherwise idle machine, with the program built optimised.
+#[derive(Debug, clap::Args)]
+pub(super) struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Texts and tokens a second of scoring a file
+    Model(model::ModelBench),
+    /// The whole way, embedded: from received to stored, and to the first delivery of an alert
+    Pipeline(pipeline::PipelineBench),
+}
+
+/// Measures.
+pub(super) async fn run(args: Bench, config: Config) -> anyhow::Result<()> {
+    match args.what {
+        What::Model(args) => {
+            tokio::task::spawn_blocking(move || model::run(&args, &config)).await?
+        }
+        What::Pipeline(args) => pipeline::run(args, config).await,
+    }
+}

@@ -1,0 +1,197 @@
+//! `squall bench pipeline`: the whole service in this process, posts at a steady rate, bursts that tip
+//! alerts, and a receiver on loopback.
+
+use crate::app::{self, Role, Run, Started};
+use crate::broker::{Outgoing, Producer};
+use crate::config::{Config, EMBEDDED, EndpointConfig, Secret};
+use crate::domain::Severity;
+use crate::telemetry::Metrics;
+use crate::text::Dictionary;
+use anyhow::Context as _;
+use axum::routing::post;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// Companies of the bench; each has one burst.
+const COMPANIES: usize = 100;
+/// Negative stories of a burst, each by another author.
+const BURST: usize = 10;
+/// Consumer groups of the embedded broker need a few seconds to form.
+const WARM_UP: Duration = Duration::from_secs(6);
+
+/// Measure the way from a post to its row and to its alert.
+#[derive(Debug, clap::Args)]
+pub(super) struct PipelineBench {
+    /// Posts a second
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    rate: usize,
+    /// Seconds
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    seconds: usize,
+}
+
+/// Measures and prints.
+pub(super) async fn run(args: PipelineBench, mut config: Config) -> anyhow::Result<()> {
+    let folder = std::env::temp_dir().join(format!("squall-bench-{:016x}", rand::random::<u64>()));
+    config.run.data_dir.clone_from(&folder);
+    config.kafka.brokers = EMBEDDED.into();
+    config.api.listen = ([127, 0, 0, 1], 0).into();
+    let received = Arc::new(AtomicU64::new(0));
+    config.endpoints = vec![endpoint(receiver(received.clone()).await?)];
+    let dictionary = Dictionary::from_csv(companies().as_bytes(), "the bench's companies")
+        .map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+    let shutdown = CancellationToken::new();
+    let (started, start) = oneshot::channel();
+    let feeding = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            let started: Started = start.await.context("the service did not start")?;
+            let fed = feed(&args, &started).await;
+            shutdown.cancel();
+            fed.map(|()| started.metrics)
+        }
+    });
+    app::run(
+        config,
+        Run {
+            roles: Role::all(),
+            dictionary: Some(dictionary),
+            on_alert: Arc::new(|_| ()),
+            on_start: Box::new(move |service| drop(started.send(service))),
+            shutdown,
+        },
+    )
+    .await?;
+    let metrics = feeding.await??;
+    let _ = std::fs::remove_dir_all(&folder);
+    report(&metrics, received.load(Ordering::Relaxed));
+    Ok(())
+}
+
+/// A receiver that answers 204 at once; returns its address.
+async fn receiver(received: Arc<AtomicU64>) -> anyhow::Result<String> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let count = move || async move {
+        received.fetch_add(1, Ordering::Relaxed);
+        axum::http::StatusCode::NO_CONTENT
+    };
+    tokio::spawn(async move {
+        axum::serve(listener, axum::Router::new().route("/", post(count))).await
+    });
+    Ok(format!("http://{address}/"))
+}
+
+fn endpoint(url: String) -> EndpointConfig {
+    // Not a secret: a fixed key for a receiver that checks nothing.
+    let secret = Secret::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    EndpointConfig {
+        name: "bench".into(),
+        url,
+        secrets: vec![secret],
+        min_severity: Severity::Warning,
+    }
+}
+
+fn companies() -> String {
+    let mut csv = String::from("id,name,aliases,sector,kind\n");
+    for n in 0..COMPANIES {
+        let _ = writeln!(csv, "ZQ{n:03},Zanquor {n:03} Works,,Industrials,company");
+    }
+    csv
+}
+
+/// Neutral chatter at the rate, and a burst about another company in regular steps.
+async fn feed(args: &PipelineBench, started: &Started) -> anyhow::Result<()> {
+    tokio::time::sleep(WARM_UP).await;
+    let producer = Producer::new(&started.connection)?;
+    let total = args.rate.max(1) * args.seconds.max(1);
+    let burst_every = (total / COMPANIES).max(BURST + 1);
+    let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / args.rate.max(1) as f64));
+    for n in 0..total {
+        tick.tick().await;
+        let text = match (n / burst_every, n % burst_every) {
+            (burst, step) if step < BURST && burst < COMPANIES => bad_news(burst, step),
+            _ => format!(
+                "$ZQ{:03} will hold its annual meeting number {n} in the town hall",
+                n * 7 % COMPANIES
+            ),
+        };
+        let payload =
+            serde_json::json!({ "text": text, "author": { "id": format!("author-{n}") } });
+        let record = Outgoing {
+            topic: "social".into(),
+            partition: None,
+            key: String::new(),
+            payload: serde_json::to_vec(&payload)?,
+            timestamp: None,
+        };
+        tokio::spawn(producer.send(record).await?);
+    }
+    // What is under way arrives before the drain begins.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    Ok(())
+}
+
+fn bad_news(company: usize, step: usize) -> String {
+    const NEWS: [&str; BURST] = [
+        "shares plunge 30% after the company files for bankruptcy",
+        "slashes its dividend and cuts the outlook, stock sinks",
+        "hit by fraud probe, chief executive resigns at once",
+        "recalls 40,000 pumps after a fatal accident, shares tumble",
+        "misses estimates badly, losses widen, analysts downgrade to sell",
+        "defaults on its bonds, lenders walk away from talks",
+        "warns of a severe cash shortage, stock crashes to a record low",
+        "announces mass layoffs as sales collapse",
+        "downgraded to junk on mounting losses",
+        "auditor quits over accounting irregularities, shares fall sharply",
+    ];
+    format!("$ZQ{company:03} {}", NEWS[step % BURST])
+}
+
+fn report(metrics: &Metrics, deliveries: u64) {
+    let text = metrics.render();
+    for (name, what) in [
+        ("squall_end_to_end_seconds", "received to stored"),
+        (
+            "squall_alert_seconds",
+            "received to first delivery of an alert",
+        ),
+    ] {
+        let buckets = buckets(&text, name);
+        let count = buckets.last().map_or(0, |(_, count)| *count);
+        let shown: Vec<String> = [50, 90, 99]
+            .iter()
+            .map(|p| format!("p{p} ≤ {}", upper_bound(&buckets, *p)))
+            .collect();
+        println!("{what}: {} (n = {count})", shown.join(", "));
+    }
+    println!("deliveries received: {deliveries}");
+}
+
+/// Cumulative counts by upper bound, as Prometheus writes them.
+fn buckets(text: &str, name: &str) -> Vec<(String, u64)> {
+    let prefix = format!("{name}_bucket{{le=\"");
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(&prefix)?.split_once("\"} "));
+    let parsed: BTreeMap<usize, (String, u64)> = lines
+        .enumerate()
+        .filter_map(|(at, (bound, count))| Some((at, (bound.to_owned(), count.parse().ok()?))))
+        .collect();
+    parsed.into_values().collect()
+}
+
+/// Bound of the bucket that holds the percentile.
+fn upper_bound(buckets: &[(String, u64)], percentile: u64) -> String {
+    let total = buckets.last().map_or(0, |(_, count)| *count);
+    let bucket = buckets
+        .iter()
+        .find(|(_, count)| total > 0 && count * 100 >= total * percentile);
+    bucket.map_or("?".into(), |(bound, _)| format!("{bound} s"))
+}

@@ -1,0 +1,258 @@
+//! Checks across keys: what no single type can say.
+
+use super::{Config, EMBEDDED};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Kafka's default `max.poll.interval.ms`: a drain must be shorter, or the group takes the partitions away.
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Adds a message for everything that cannot work.
+pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
+    let mut require = |holds: bool, message: &str| {
+        if !holds {
+            errors.push(message.to_owned());
+        }
+    };
+    let run = &config.run;
+    require(
+        run.drain_deadline < MAX_POLL_INTERVAL,
+        "run.drain_deadline: must be shorter than max.poll.interval.ms of Kafka: write less than 5m",
+    );
+
+    let kafka = &config.kafka;
+    require(
+        !kafka.brokers.trim().is_empty(),
+        "kafka.brokers: is empty: write \"embedded\" or \"host:9092,…\"",
+    );
+    require(
+        (1..=1000).contains(&kafka.partitions),
+        "kafka.partitions: must be from 1 to 1000",
+    );
+    require(
+        !kafka.group.is_empty(),
+        "kafka.group: is empty: write the prefix of the consumer groups",
+    );
+    require(
+        !kafka.epoch.is_empty() && !kafka.epoch.contains(':'),
+        "kafka.epoch: must not be empty nor contain ':'",
+    );
+    require(
+        kafka.brokers != EMBEDDED || kafka.client.is_empty(),
+        "kafka.client: the embedded broker takes no client settings: remove them, or name brokers in kafka.brokers",
+    );
+
+    require(
+        !config.topics.is_empty(),
+        "topics: none is configured: add [[topics]] with name and source",
+    );
+    require(
+        config
+            .topics
+            .iter()
+            .all(|topic| !topic.name.starts_with("squall.")),
+        "topics: names that begin with 'squall.' are squall's own: read posts from another topic",
+    );
+    require(
+        config.topics.iter().all(|topic| is_topic_name(&topic.name)),
+        "topics: a name may only have letters, digits, '.', '_' and '-' (Kafka's rule), at most 249 of them",
+    );
+    unique(
+        config.topics.iter().map(|topic| topic.name.as_str()),
+        "topics",
+        &mut require,
+    );
+
+    let score = &config.score;
+    require(
+        !score.languages.is_empty(),
+        "score.languages: is empty: nothing would be scored",
+    );
+    require(
+        score.max_text_bytes >= 280,
+        "score.max_text_bytes: must be at least 280",
+    );
+    require(
+        score.max_text_bytes <= 900_000,
+        "score.max_text_bytes: must be at most 900000, or records outgrow Kafka's limit",
+    );
+    require(
+        score.batch_tokens >= 64,
+        "score.batch_tokens: must be at least 64",
+    );
+    require(
+        !score.progress_interval.is_zero(),
+        "score.progress_interval: must not be zero",
+    );
+    require(
+        config.model.max_tokens >= 8,
+        "model.max_tokens: must be at least 8",
+    );
+
+    unique(
+        config.lists.iter().map(|list| list.id.as_str()),
+        "lists",
+        &mut require,
+    );
+    unique(
+        config.campaigns.iter().map(|campaign| campaign.id.as_str()),
+        "campaigns",
+        &mut require,
+    );
+    for campaign in &config.campaigns {
+        let keys = [
+            &campaign.hashtags,
+            &campaign.utm_campaigns,
+            &campaign.phrases,
+            &campaign.authors,
+        ];
+        require(
+            keys.iter().any(|key| !key.is_empty()),
+            &format!(
+                "campaigns: '{}' names no hashtag, utm_campaign, phrase or author: no post could match",
+                campaign.id
+            ),
+        );
+    }
+
+    let store = &config.store;
+    require(
+        store.flush_rows >= 1,
+        "store.flush_rows: must be at least 1",
+    );
+    require(
+        !store.flush_interval.is_zero(),
+        "store.flush_interval: must not be zero",
+    );
+
+    let detect = &config.detect;
+    let probability = |p: f64| p > 0.0 && p < 1.0;
+    require(
+        !detect.rule.is_empty(),
+        "detect.rule: is empty: write a name",
+    );
+    require(
+        probability(detect.p_value),
+        "detect.p_value: must lie between 0 and 1",
+    );
+    require(
+        probability(detect.resolve_p_value),
+        "detect.resolve_p_value: must lie between 0 and 1",
+    );
+    require(
+        detect.critical_p_value > 0.0 && detect.critical_p_value <= detect.p_value,
+        "detect.critical_p_value: must lie between 0 and detect.p_value",
+    );
+    require(
+        detect.resolve_p_value > detect.p_value,
+        "detect.resolve_p_value: must be greater than detect.p_value, or an alert would resolve as it opens",
+    );
+    require(
+        detect.update_power > 1.0,
+        "detect.update_power: must be greater than 1",
+    );
+    require(
+        detect.min_negative >= 1,
+        "detect.min_negative: must be at least 1",
+    );
+    require(
+        detect.min_sources >= 1 && detect.min_sources <= detect.min_negative,
+        "detect.min_sources: must be from 1 to detect.min_negative",
+    );
+    require(
+        !detect.windows.is_empty()
+            && detect.windows.len() <= 8
+            && detect
+                .windows
+                .iter()
+                .all(|w| *w >= Duration::from_secs(1) && *w <= Duration::from_secs(86_400)),
+        "detect.windows: must be 1 to 8 lengths from 1s to 24h",
+    );
+    require(
+        detect.windows.iter().collect::<HashSet<_>>().len() == detect.windows.len(),
+        "detect.windows: names a length twice",
+    );
+
+    let notify = &config.notify;
+    require(notify.attempts >= 1, "notify.attempts: must be at least 1");
+    require(
+        !notify.timeout.is_zero(),
+        "notify.timeout: must not be zero",
+    );
+    require(
+        notify.in_flight >= 1,
+        "notify.in_flight: must be at least 1",
+    );
+    require(
+        notify.retry_delay <= notify.retry_delay_max,
+        "notify.retry_delay: must not be longer than notify.retry_delay_max",
+    );
+    unique(
+        config
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.name.as_str()),
+        "endpoints",
+        &mut require,
+    );
+
+    let api = &config.api;
+    require(
+        api.listen.ip().is_loopback() || !api.token.is_empty(),
+        "api.listen: listens beyond loopback, but api.token is empty: set a token, or listen on 127.0.0.1",
+    );
+}
+
+fn unique<'a>(
+    ids: impl Iterator<Item = &'a str>,
+    place: &str,
+    require: &mut impl FnMut(bool, &str),
+) {
+    let mut seen = HashSet::new();
+    for id in ids {
+        require(!id.is_empty(), &format!("{place}: an id or name is empty"));
+        require(
+            seen.insert(id),
+            &format!("{place}: '{id}' is there twice: give each its own"),
+        );
+    }
+}
+
+fn is_topic_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 249
+        && name != "."
+        && name != ".."
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, load};
+    use super::check;
+
+    fn errors(change: impl FnOnce(&mut Config)) -> Vec<String> {
+        let mut config = load(None, std::iter::empty()).unwrap();
+        change(&mut config);
+        let mut errors = Vec::new();
+        check(&config, &mut errors);
+        errors
+    }
+
+    #[test]
+    fn impossible_pairs_are_named() {
+        assert!(errors(|_| ()).is_empty());
+        assert!(
+            errors(|c| c.api.listen = "0.0.0.0:80".parse().unwrap())[0].starts_with("api.listen")
+        );
+        assert!(
+            errors(|c| c.detect.critical_p_value = 0.5)[0].starts_with("detect.critical_p_value")
+        );
+        assert!(errors(|c| c.detect.p_value = f64::NAN)[0].starts_with("detect.p_value"));
+        assert!(errors(|c| c.topics.push(c.topics[0].clone()))[0].contains("twice"));
+        assert!(errors(|c| c.topics[0].name = "squall.scored".into())[0].contains("squall's own"));
+        assert!(errors(|c| c.kafka.epoch = "a:b".into())[0].starts_with("kafka.epoch"));
+    }
+}

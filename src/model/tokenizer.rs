@@ -1,0 +1,101 @@
+//! Text to tokens.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::ModelError;
+use tokenizers::TruncationParams;
+
+/// Bytes of text looked at for each token kept. Words of ordinary text take 4 to 6 bytes a token, so what is
+/// cut off would have been truncated anyway.
+const BYTES_PER_TOKEN: usize = 32;
+
+/// One text as token ids, special tokens included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens(pub Vec<u32>);
+
+impl Tokens {
+    /// Number of tokens.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none; no tokenizer gives that.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Turns text into tokens of one model. Cheap to clone, and usable on any thread.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: Arc<tokenizers::Tokenizer>,
+    max_tokens: usize,
+    /// The special tokens alone: the encoding of an empty text.
+    empty: Tokens,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` for a model with `vocab_size` embeddings; its own truncation and padding give
+    /// way to `max_tokens`, special tokens included, and none.
+    pub(super) fn from_bytes(
+        path: &Path,
+        bytes: &[u8],
+        vocab_size: usize,
+        max_tokens: usize,
+    ) -> Result<Self, ModelError> {
+        let unfit = |problem: String| ModelError::Unfit {
+            path: path.to_owned(),
+            problem,
+        };
+        let broken = |e: tokenizers::Error| unfit(format!("{e}: fetch the model again"));
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(broken)?;
+        let highest = inner.get_vocab(true).into_values().max().unwrap_or(0);
+        if highest as usize >= vocab_size {
+            return Err(unfit(format!(
+                "tokenizer does not fit the model: it has a token {highest}, config.json says {vocab_size} tokens: take both from one model"
+            )));
+        }
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(broken)?;
+        let empty = inner.encode_fast("", true).map_err(broken)?;
+        if empty.is_empty() || empty.len() >= max_tokens {
+            return Err(unfit(format!(
+                "it adds {} special tokens to a text, model.max_tokens is {max_tokens}: a classifier needs at least one, and room for a text",
+                empty.len()
+            )));
+        }
+        inner
+            .with_truncation(Some(TruncationParams {
+                max_length: max_tokens,
+                ..TruncationParams::default()
+            }))
+            .map_err(broken)?;
+        Ok(Self {
+            empty: Tokens(empty.get_ids().to_vec()),
+            inner: Arc::new(inner),
+            max_tokens,
+        })
+    }
+
+    /// The tokens of a text, special tokens included, at most `max_tokens` of them; a longer text loses its end.
+    ///
+    /// Takes time in proportion to `max_tokens`, not to the text: only its first 32 bytes a token are read.
+    /// A text the tokenizer refuses counts as empty.
+    pub fn encode(&self, text: &str) -> Tokens {
+        let text = beginning(text, self.max_tokens.saturating_mul(BYTES_PER_TOKEN));
+        match self.inner.encode_fast(text, true) {
+            Ok(encoding) => Tokens(encoding.get_ids().to_vec()),
+            Err(_) => self.empty.clone(),
+        }
+    }
+}
+
+/// At most the first `bytes` bytes of a text, cut between characters.
+fn beginning(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

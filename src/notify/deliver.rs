@@ -1,0 +1,265 @@
+//! Sending a body to an endpoint until it is taken, refused for good or given up.
+
+use super::endpoint::Endpoint;
+use super::retry;
+use crate::config::{EndpointConfig, NotifyConfig, duration};
+use crate::domain::{AlertMessage, Delivery, Outcome, Timestamp};
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use reqwest::{Client, Response, StatusCode, redirect};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// So much of the body of a failed answer is read, in bytes …
+const READ_BYTES: usize = 4096;
+/// … and so much of it is kept, in characters.
+const KEPT_CHARS: usize = 200;
+
+/// Delivers alert messages to the configured endpoints. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Notifier {
+    config: NotifyConfig,
+    endpoints: Vec<Arc<Endpoint>>,
+    client: Client,
+}
+
+/// Why one attempt failed.
+#[derive(Debug)]
+struct Failure {
+    status: Option<StatusCode>,
+    problem: String,
+    retry_after: Option<Duration>,
+}
+
+impl Notifier {
+    /// Checks the endpoints and makes the HTTP client. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// All that is wrong with the endpoints, each with the remedy; no secret is shown.
+    pub fn new(config: &NotifyConfig, endpoints: &[EndpointConfig]) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut checked = Vec::new();
+        for endpoint in endpoints {
+            match Endpoint::new(endpoint) {
+                Ok(endpoint) => checked.push(Arc::new(endpoint)),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let client = client(config, &checked).map_err(|problem| vec![problem])?;
+        Ok(Self {
+            config: config.clone(),
+            endpoints: checked,
+            client,
+        })
+    }
+
+    /// The endpoints, in the order of the configuration.
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
+    /// Sends `body` to `endpoint` as the message's delivery, and tries again until it is answered with 2xx, with 410
+    /// Gone, or the configured attempts are used up. Every other status (redirects are not followed), no answer
+    /// in time and a failed connection are failures. All attempts carry the message's id; each has its own
+    /// timestamp and signature.
+    ///
+    /// An endpoint that has answered 410 is not tried again: the outcome is then [`Outcome::Gone`], with no
+    /// attempt. None when `cancel` came first: the message was perhaps delivered, and must be delivered again.
+    pub async fn deliver(
+        &self,
+        endpoint: &Endpoint,
+        message: &AlertMessage,
+        body: &[u8],
+        cancel: &CancellationToken,
+    ) -> Option<Delivery> {
+        cancel
+            .run_until_cancelled(self.deliver_to_the_end(endpoint, message, body))
+            .await
+    }
+
+    /// Ends as gone, unless it ends by an attempt of its own: another delivery may have found the endpoint gone.
+    async fn deliver_to_the_end(
+        &self,
+        endpoint: &Endpoint,
+        message: &AlertMessage,
+        body: &[u8],
+    ) -> Delivery {
+        let mut delivery = Delivery {
+            message_id: message.id.clone(),
+            alert_id: message.alert_id.clone(),
+            endpoint: endpoint.name().to_owned(),
+            outcome: Outcome::Gone,
+            attempts: 0,
+            status: None,
+            error: "not tried: the endpoint has answered 410 Gone before".to_owned(),
+            first_attempt_at: Timestamp::now(),
+            ended_at: Timestamp::now(),
+        };
+        while !endpoint.is_gone() {
+            delivery.attempts += 1;
+            let attempt = self.attempt(endpoint, &message.id, body).await;
+            delivery.ended_at = Timestamp::now();
+            let failure = match attempt {
+                Ok(status) => {
+                    delivery.outcome = Outcome::Delivered;
+                    delivery.status = Some(status.as_u16());
+                    delivery.error.clear();
+                    break;
+                }
+                Err(failure) => failure,
+            };
+            delivery.status = failure.status.map(|status| status.as_u16());
+            delivery.error = failure.problem;
+            if failure.status == Some(StatusCode::GONE) {
+                endpoint.set_gone();
+                break;
+            }
+            if delivery.attempts >= self.config.attempts {
+                delivery.outcome = Outcome::Failed;
+                break;
+            }
+            let wait = retry::wait(
+                &self.config,
+                delivery.attempts,
+                failure.retry_after,
+                rand::random(),
+            );
+            tracing::info!(
+                endpoint = endpoint.name(),
+                place = endpoint.place(),
+                message = message.id,
+                attempt = delivery.attempts,
+                error = delivery.error,
+                "attempt failed, the next follows in {wait:.1?}"
+            );
+            tokio::time::sleep(wait).await;
+        }
+        if delivery.outcome != Outcome::Delivered {
+            tracing::warn!(
+                endpoint = endpoint.name(),
+                place = endpoint.place(),
+                message = message.id,
+                attempts = delivery.attempts,
+                error = delivery.error,
+                "alert not delivered: {}",
+                delivery.outcome.name()
+            );
+        }
+        delivery
+    }
+
+    /// One request. A body is read only when the answer is a failure, and only its beginning.
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        id: &str,
+        body: &[u8],
+    ) -> Result<StatusCode, Failure> {
+        let timestamp = Timestamp::now().millis().div_euclid(1000);
+        let response = self
+            .client
+            .post(endpoint.url().clone())
+            .header(USER_AGENT, concat!("squall/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, "application/json")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", endpoint.sign(id, timestamp, body))
+            .body(body.to_vec())
+            .send()
+            .await
+            .map_err(|error| Failure {
+                status: None,
+                problem: explain(error, self.config.timeout),
+                retry_after: None,
+            })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(status);
+        }
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| retry::retry_after(value, Timestamp::now()));
+        let said = if status.is_redirection() {
+            "redirects are not followed, configure the final address".to_owned()
+        } else {
+            beginning(response).await
+        };
+        Err(Failure {
+            status: Some(status),
+            problem: format!("status {status}: {said}"),
+            retry_after,
+        })
+    }
+}
+
+/// The client: no redirects, no proxy from the environment, one timeout from connecting to the end of the answer.
+/// The system's certificates are needed only where an endpoint is reached over TLS.
+fn client(config: &NotifyConfig, endpoints: &[Arc<Endpoint>]) -> Result<Client, String> {
+    let mut builder = Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .timeout(config.timeout);
+    if !endpoints
+        .iter()
+        .any(|endpoint| endpoint.url().scheme() == "https")
+    {
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|error| {
+        format!(
+            "notify: cannot prepare TLS: {}: install the system's CA certificates",
+            root_cause(&error)
+        )
+    })
+}
+
+/// What went wrong with a request that got no answer. Never shows the URL.
+fn explain(error: reqwest::Error, timeout: Duration) -> String {
+    let error = error.without_url();
+    if error.is_timeout() {
+        format!("no answer within {}", duration::format(timeout))
+    } else if error.is_connect() {
+        format!("cannot connect: {}", root_cause(&error))
+    } else {
+        format!("request failed: {}", root_cause(&error))
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// The beginning of a body as one line of text: what arrived before the timeout, cut.
+async fn beginning(mut response: Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < READ_BYTES
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        bytes.extend_from_slice(&chunk[..chunk.len().min(READ_BYTES - bytes.len())]);
+    }
+    let text: String = String::from_utf8_lossy(&bytes)
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(KEPT_CHARS)
+        .collect();
+    if text.is_empty() {
+        "no reason given".to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests;

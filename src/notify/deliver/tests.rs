@@ -1,0 +1,374 @@
+//! Deliveries to a real HTTP receiver on this machine.
+
+use super::*;
+use crate::config::Secret;
+use crate::domain::Severity;
+use crate::notify::payload::tests::message;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Response as Answer};
+use futures::StreamExt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+const BODY: &[u8] = br#"{"type":"sentiment.spike.opened"}"#;
+
+/// Long enough never to pass in a test that works; a test that hangs fails by it.
+const NEVER: Duration = Duration::from_secs(60);
+
+fn config() -> NotifyConfig {
+    NotifyConfig {
+        timeout: NEVER,
+        attempts: 3,
+        retry_delay: Duration::from_millis(1),
+        retry_delay_max: Duration::from_millis(4),
+        in_flight: 1,
+    }
+}
+
+fn impatient() -> NotifyConfig {
+    NotifyConfig {
+        timeout: Duration::from_millis(200),
+        attempts: 2,
+        ..config()
+    }
+}
+
+fn endpoint(url: &str) -> EndpointConfig {
+    EndpointConfig {
+        name: "desk".into(),
+        url: url.into(),
+        secrets: [1u8, 2]
+            .map(|byte| {
+                use base64::Engine;
+                let key = base64::engine::general_purpose::STANDARD.encode([byte; 32]);
+                Secret::new(format!("whsec_{key}"))
+            })
+            .into(),
+        min_severity: Severity::Warning,
+    }
+}
+
+/// A receiver that answers each request, numbered from 1, by `answer`; and the requests it got.
+struct Receiver {
+    url: String,
+    requests: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
+}
+
+impl Receiver {
+    async fn start<F>(answer: impl Fn(usize) -> F + Clone + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Answer<Body>> + Send + 'static,
+    {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/T0/B1?token=hush", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let received = requests.clone();
+        let app = axum::Router::new().fallback(move |headers: HeaderMap, body: Bytes| {
+            let number = {
+                let mut received = received.lock().unwrap();
+                received.push((headers, body));
+                received.len()
+            };
+            answer(number)
+        });
+        tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
+        Self { url, requests }
+    }
+
+    /// One that gives these answers, one after the other.
+    async fn scripted(answers: &'static [(u16, &'static [(&'static str, &'static str)])]) -> Self {
+        Self::start(move |number| async move {
+            let (status, headers) = answers[number - 1];
+            let mut answer = Answer::builder().status(status);
+            for (name, value) in headers {
+                answer = answer.header(*name, *value);
+            }
+            answer.body(Body::from("said\n\tthe receiver")).unwrap()
+        })
+        .await
+    }
+
+    fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+}
+
+fn streamed(
+    status: u16,
+    stream: impl futures::Stream<Item = Bytes> + Send + 'static,
+) -> Answer<Body> {
+    let body = Body::from_stream(stream.map(Ok::<_, std::convert::Infallible>));
+    Answer::builder().status(status).body(body).unwrap()
+}
+
+async fn deliver(config: NotifyConfig, url: &str) -> Delivery {
+    let notifier = Notifier::new(&config, &[endpoint(url)]).unwrap();
+    deliver_by(&notifier).await
+}
+
+async fn deliver_by(notifier: &Notifier) -> Delivery {
+    let cancel = CancellationToken::new();
+    let (endpoint, message) = (&notifier.endpoints()[0], message());
+    let delivery = notifier.deliver(endpoint, &message, BODY, &cancel);
+    tokio::time::timeout(NEVER, delivery)
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_delivery_is_signed_with_every_key_and_ends_with_2xx() {
+    let receiver = Receiver::scripted(&[(204, &[])]).await;
+    let notifier = Notifier::new(&config(), &[endpoint(&receiver.url)]).unwrap();
+    let delivery = deliver_by(&notifier).await;
+
+    assert_eq!(delivery.outcome, Outcome::Delivered);
+    assert_eq!((delivery.attempts, delivery.status), (1, Some(204)));
+    assert_eq!(delivery.message_id, message().id);
+    assert_eq!((&*delivery.alert_id, &*delivery.endpoint), ("a1", "desk"));
+    assert_eq!(delivery.error, "");
+
+    let requests = receiver.requests.lock().unwrap();
+    let (headers, body) = &requests[0];
+    assert_eq!(body, BODY);
+    assert_eq!(headers["content-type"], "application/json");
+    assert_eq!(headers["webhook-id"], message().id);
+    let timestamp = headers["webhook-timestamp"].to_str().unwrap();
+    let expected = notifier.endpoints()[0].sign(&message().id, timestamp.parse().unwrap(), BODY);
+    assert_eq!(headers["webhook-signature"], expected);
+    assert_eq!(expected.split(' ').count(), 2);
+}
+
+#[tokio::test]
+async fn a_failure_is_tried_again_with_the_same_id() {
+    let receiver = Receiver::scripted(&[(500, &[]), (404, &[]), (200, &[])]).await;
+    let delivery = deliver(config(), &receiver.url).await;
+    assert_eq!(delivery.outcome, Outcome::Delivered);
+    assert_eq!((delivery.attempts, delivery.status), (3, Some(200)));
+    assert_eq!(delivery.error, "");
+    for (headers, body) in receiver.requests.lock().unwrap().iter() {
+        assert_eq!(headers["webhook-id"], message().id);
+        assert_eq!(body, BODY);
+    }
+}
+
+#[tokio::test]
+async fn what_fails_every_time_is_given_up_and_explained() {
+    let receiver = Receiver::scripted(&[(500, &[]), (500, &[]), (503, &[])]).await;
+    let delivery = deliver(config(), &receiver.url).await;
+    assert_eq!(delivery.outcome, Outcome::Failed);
+    assert_eq!((delivery.attempts, delivery.status), (3, Some(503)));
+    assert_eq!(
+        delivery.error,
+        "status 503 Service Unavailable: said the receiver"
+    );
+    assert_eq!(receiver.count(), 3);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = Receiver::scripted(&[(200, &[])]).await;
+    let target = elsewhere.url.clone();
+    let receiver = Receiver::start(move |_| {
+        let target = target.clone();
+        async move {
+            Answer::builder()
+                .status(307)
+                .header("location", target)
+                .body(Body::empty())
+                .unwrap()
+        }
+    })
+    .await;
+    let delivery = deliver(config(), &receiver.url).await;
+    assert_eq!(delivery.outcome, Outcome::Failed);
+    assert_eq!((receiver.count(), elsewhere.count()), (3, 0));
+    assert!(
+        delivery.error.contains("not followed"),
+        "{}",
+        delivery.error
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_gone_is_left_alone() {
+    let receiver = Receiver::scripted(&[(410, &[])]).await;
+    let notifier = Notifier::new(&config(), &[endpoint(&receiver.url)]).unwrap();
+    let first = deliver_by(&notifier).await;
+    assert_eq!(first.outcome, Outcome::Gone);
+    assert_eq!((first.attempts, first.status), (1, Some(410)));
+    let second = deliver_by(&notifier).await;
+    assert_eq!(second.outcome, Outcome::Gone);
+    assert_eq!((second.attempts, second.status), (0, None));
+    assert_eq!(receiver.count(), 1);
+}
+
+#[tokio::test]
+async fn retry_after_is_read_and_capped() {
+    let receiver = Receiver::scripted(&[
+        (429, &[("retry-after", "86400")]),
+        (503, &[("retry-after", "Fri, 01 Jan 2100 00:00:00 GMT")]),
+        (503, &[("retry-after", "Fri, 01 Jan 1999 00:00:00 GMT")]),
+        (503, &[("retry-after", "86400")]),
+        (200, &[]),
+    ])
+    .await;
+    let notifier = Notifier::new(&config(), &[endpoint(&receiver.url)]).unwrap();
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let attempt = notifier.attempt(&notifier.endpoints()[0], "msg_1", BODY);
+        asked.push(attempt.await.unwrap_err().retry_after.unwrap());
+    }
+    assert_eq!(asked[0], Duration::from_secs(86_400));
+    assert!(asked[1] > Duration::from_secs(86_400), "{:?}", asked[1]);
+    assert_eq!(asked[2], Duration::ZERO);
+    assert_eq!(deliver_by(&notifier).await.attempts, 2);
+}
+
+#[tokio::test]
+async fn no_answer_in_time_is_a_failure() {
+    let receiver = Receiver::start(|_| std::future::pending()).await;
+    let delivery = deliver(impatient(), &receiver.url).await;
+    assert_eq!(delivery.outcome, Outcome::Failed);
+    assert_eq!((delivery.attempts, delivery.status), (2, None));
+    assert_eq!(delivery.error, "no answer within 200ms");
+}
+
+#[tokio::test]
+async fn a_body_that_drips_holds_nothing_up() {
+    let receiver = Receiver::start(|number| async move {
+        let drip = futures::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Some((Bytes::from_static(b"x"), ()))
+        });
+        streamed(if number == 1 { 500 } else { 200 }, drip)
+    })
+    .await;
+    let config = NotifyConfig {
+        attempts: 50,
+        ..impatient()
+    };
+    let delivery = deliver(config, &receiver.url).await;
+    assert_eq!(delivery.outcome, Outcome::Delivered);
+    assert!(receiver.count() >= 2);
+}
+
+#[tokio::test]
+async fn an_endless_body_is_read_no_further_than_needed() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = sent.clone();
+    let receiver = Receiver::start(move |_| {
+        let counter = counter.clone();
+        async move {
+            let endless = futures::stream::repeat_with(move || {
+                counter.fetch_add(1, Ordering::Relaxed);
+                Bytes::from(vec![b'x'; 65_536])
+            });
+            streamed(500, endless)
+        }
+    })
+    .await;
+    let delivery = deliver(config(), &receiver.url).await;
+    assert_eq!(delivery.outcome, Outcome::Failed);
+    assert_eq!(
+        delivery.error,
+        format!("status 500 Internal Server Error: {}", "x".repeat(200))
+    );
+    let blocks = sent.load(Ordering::Relaxed);
+    assert!(blocks < 3 * 256, "{blocks} blocks of 64 KiB were taken");
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_explained_without_the_address() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/T0?token=hush", listener.local_addr().unwrap());
+    drop(listener);
+    let delivery = deliver(config(), &url).await;
+    assert_eq!(delivery.outcome, Outcome::Failed);
+    assert_eq!((delivery.attempts, delivery.status), (3, None));
+    assert!(
+        delivery.error.starts_with("cannot connect: "),
+        "{}",
+        delivery.error
+    );
+    assert!(!delivery.error.contains("T0"), "{}", delivery.error);
+    assert!(!delivery.error.contains("hush"), "{}", delivery.error);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_http_is_a_failure() {
+    use tokio::io::AsyncWriteExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/T0?token=hush", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream
+                .write_all(b"220 mail.example.com ESMTP\r\n\r\n")
+                .await
+                .unwrap();
+        }
+    });
+    let delivery = deliver(config(), &url).await;
+    assert_eq!(delivery.outcome, Outcome::Failed);
+    assert_eq!((delivery.attempts, delivery.status), (3, None));
+    assert!(
+        !delivery.error.is_empty() && !delivery.error.contains("hush"),
+        "{}",
+        delivery.error
+    );
+}
+
+/// The system's certificates may be missing where the tests run: then that is what must be said.
+#[tokio::test]
+async fn an_answer_without_tls_is_a_failure_of_https() {
+    let receiver = Receiver::scripted(&[]).await;
+    let url = receiver.url.replace("http:", "https:");
+    match Notifier::new(&config(), &[endpoint(&url)]) {
+        Ok(notifier) => {
+            let delivery = deliver_by(&notifier).await;
+            assert_eq!((delivery.attempts, delivery.status), (3, None));
+            assert!(
+                delivery.error.starts_with("cannot connect: "),
+                "{}",
+                delivery.error
+            );
+        }
+        Err(problems) => assert!(problems[0].contains("CA certificates"), "{problems:?}"),
+    }
+}
+
+#[tokio::test]
+async fn cancelling_in_the_middle_gives_nothing() {
+    let arrived = Arc::new(Notify::new());
+    let signal = arrived.clone();
+    let receiver = Receiver::start(move |_| {
+        signal.notify_one();
+        std::future::pending()
+    })
+    .await;
+    let notifier = Notifier::new(&config(), &[endpoint(&receiver.url)]).unwrap();
+    let cancel = CancellationToken::new();
+    let message = message();
+    let delivery = notifier.deliver(&notifier.endpoints()[0], &message, BODY, &cancel);
+    let (delivery, ()) = tokio::join!(tokio::time::timeout(NEVER, delivery), async {
+        arrived.notified().await;
+        cancel.cancel();
+    });
+    assert_eq!(delivery.unwrap(), None);
+    assert_eq!(receiver.count(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_any_endpoint_is_reported_at_once() {
+    let wrong = endpoint("nowhere");
+    let right = endpoint("https://example.com/T0?token=hush");
+    let unsigned = EndpointConfig {
+        secrets: Vec::new(),
+        ..right.clone()
+    };
+    let problems = Notifier::new(&config(), &[wrong, right, unsigned]).unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(!problems.concat().contains("hush"), "{problems:#?}");
+    assert!(Notifier::new(&config(), &[]).is_ok());
+}

@@ -1,0 +1,171 @@
+//! What each result becomes on squall's own topics.
+
+use crate::broker::{Acknowledged, BrokerError, Connection, Outgoing, Producer, topics};
+use crate::domain::{
+    AlertMessage, ControlAct, DeadLetter, Delivery, DetectionRecord, MentionCluster, MentionEvent,
+    PostStatus, Progress, Retraction, ScoredPost,
+};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Longest title carried with a mention, in characters.
+const TITLE: usize = 160;
+
+/// Knows the partitions of squall's topics and turns results into records.
+#[derive(Debug, Clone)]
+pub struct Emitter {
+    /// Name of the Kafka cluster's life.
+    pub epoch: Arc<str>,
+    scored: i32,
+    mentions: i32,
+    clusters: i32,
+    dead: i32,
+}
+
+impl Emitter {
+    /// For the topics of a cluster.
+    pub fn new(connection: &Connection) -> Self {
+        Self {
+            epoch: connection.epoch().clone(),
+            scored: connection.partitions(topics::SCORED),
+            mentions: connection.partitions(topics::MENTIONS),
+            clusters: connection.partitions(topics::CLUSTERS),
+            dead: connection.partitions(topics::DEAD),
+        }
+    }
+
+    /// A scored post: itself, what it takes back, and its mentions. A retracted post brings no evidence.
+    pub fn scored(&self, post: &ScoredPost) -> Vec<Outgoing> {
+        let source = &post.origin.source;
+        let mut records = vec![record(
+            topics::SCORED,
+            topics::of_source(source, self.scored),
+            source.to_string(),
+            post,
+        )];
+        if let Some(earlier) = &post.replaces {
+            let retraction = DetectionRecord::Retraction(Retraction {
+                origin: post.origin.clone(),
+                source: post.source.clone(),
+                post_id: earlier.clone(),
+                event_time: post.event_time,
+            });
+            records.extend(
+                (0..self.mentions).map(|p| record(topics::MENTIONS, p, String::new(), &retraction)),
+            );
+        }
+        if post.status != PostStatus::Retracted {
+            records.extend(post.mentions.iter().map(|mention| {
+                let event = mention_event(post, mention);
+                let partition = topics::of_entity(mention.entity.as_str(), self.mentions);
+                record(
+                    topics::MENTIONS,
+                    partition,
+                    mention.entity.to_string(),
+                    &DetectionRecord::Mention(event),
+                )
+            }));
+        }
+        records
+    }
+
+    /// Progress, to every partition of the mentions.
+    pub fn progress(&self, progress: &[Progress]) -> Vec<Outgoing> {
+        let to_all = |one: &Progress| {
+            let one = DetectionRecord::Progress(one.clone());
+            (0..self.mentions)
+                .map(move |p| record(topics::MENTIONS, p, String::new(), &one))
+                .collect::<Vec<_>>()
+        };
+        progress.iter().flat_map(to_all).collect()
+    }
+
+    /// A dead letter.
+    pub fn dead(&self, letter: &DeadLetter) -> Outgoing {
+        let source = &letter.origin.source;
+        record(
+            topics::DEAD,
+            topics::of_source(source, self.dead),
+            source.to_string(),
+            letter,
+        )
+    }
+
+    /// The story of a mention.
+    pub fn cluster(&self, cluster: &MentionCluster) -> Outgoing {
+        let partition = topics::of_entity(cluster.entity.as_str(), self.clusters);
+        record(
+            topics::CLUSTERS,
+            partition,
+            cluster.entity.to_string(),
+            cluster,
+        )
+    }
+
+    /// An alert message.
+    pub fn alert(&self, message: &AlertMessage) -> Outgoing {
+        record(topics::ALERTS, 0, message.entity.to_string(), message)
+    }
+
+    /// How a delivery ended.
+    pub fn delivery(&self, delivery: &Delivery) -> Outgoing {
+        record(topics::DELIVERIES, 0, delivery.endpoint.clone(), delivery)
+    }
+
+    /// What someone did.
+    pub fn control(&self, act: &ControlAct) -> Outgoing {
+        record(topics::CONTROL, 0, String::new(), act)
+    }
+}
+
+/// Hands records to the producer, in order.
+///
+/// # Errors
+/// What the producer says.
+pub async fn send_all(
+    producer: &Producer,
+    records: Vec<Outgoing>,
+) -> Result<Vec<Acknowledged>, BrokerError> {
+    let mut acknowledged = Vec::with_capacity(records.len());
+    for record in records {
+        acknowledged.push(producer.send(record).await?);
+    }
+    Ok(acknowledged)
+}
+
+fn mention_event(post: &ScoredPost, mention: &crate::domain::Mention) -> MentionEvent {
+    let title = if post.title.is_empty() {
+        &post.text
+    } else {
+        &post.title
+    };
+    MentionEvent {
+        origin: post.origin.clone(),
+        ordinal: mention.ordinal,
+        entity: mention.entity.clone(),
+        post_id: post.id.clone(),
+        source: post.source.clone(),
+        author: post.author.as_ref().map(|author| author.id.clone()),
+        event_time: post.event_time,
+        received_at: post.received_at,
+        sentiment: mention.sentiment,
+        relevance: mention.relevance,
+        signature: post.signature,
+        title: title.chars().take(TITLE).collect(),
+        url: post.url.clone(),
+        backfill: post.backfill,
+        model: post.model.clone(),
+    }
+}
+
+fn record(topic: &str, partition: i32, key: String, value: &impl Serialize) -> Outgoing {
+    // These types have string keys and finite numbers only: writing them into memory cannot fail.
+    let payload = serde_json::to_vec(value).unwrap_or_default();
+    Outgoing {
+        topic: topic.into(),
+        partition: Some(partition),
+        key,
+        payload,
+        timestamp: None,
+    }
+}

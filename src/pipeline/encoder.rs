@@ -1,0 +1,255 @@
+//! The encoder's own thread and the queue before it. The queue knows nothing of posts: work is a few
+//! tokenised texts and what to do with their sentiments. A batch is closed when it is full of tokens or
+//! its oldest work has waited long enough; while one batch runs, the next fills.
+
+use crate::domain::Sentiment;
+use crate::model::{Model, ModelError, Tokens};
+use crate::telemetry::Metrics;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+/// What becomes of a work's sentiments: one for each text, or why there are none.
+pub type Reply = Box<dyn FnOnce(Result<Vec<Sentiment>, String>) + Send>;
+
+struct Work {
+    texts: Vec<Tokens>,
+    reply: Reply,
+}
+
+/// Hands texts to the encoder. Cheap to clone; the thread ends when all are gone.
+#[derive(Clone)]
+pub struct Encoder {
+    queue: SyncSender<Work>,
+    model: Arc<str>,
+}
+
+impl std::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoder")
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Encoder {
+    /// Starts the thread. `batch_tokens` bounds a batch (a single longer work still runs), `linger` how long
+    /// work waits for company, `queue` how much work may wait.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(
+        model: Model,
+        batch_tokens: usize,
+        linger: Duration,
+        queue: usize,
+        metrics: Metrics,
+    ) -> std::io::Result<Self> {
+        let (sender, receiver) = sync_channel(queue);
+        let name: Arc<str> = model.name().into();
+        std::thread::Builder::new()
+            .name("encoder".into())
+            .spawn(move || {
+                let classify = |texts: &[Tokens]| model.classify(texts);
+                run(&receiver, batch_tokens, linger, classify, &metrics);
+            })?;
+        Ok(Self {
+            queue: sender,
+            model: name,
+        })
+    }
+
+    /// Name of the model.
+    pub fn model(&self) -> &Arc<str> {
+        &self.model
+    }
+
+    /// Queues work. Blocks while the queue is full.
+    pub fn submit(&self, texts: Vec<Tokens>, reply: Reply) {
+        if let Err(refused) = self.queue.send(Work { texts, reply }) {
+            (refused.0.reply)(Err("the encoder has stopped".into()));
+        }
+    }
+
+    /// Scores texts and waits for their sentiments.
+    ///
+    /// # Errors
+    /// What the model says is wrong with them.
+    pub async fn score(&self, texts: Vec<Tokens>) -> Result<Vec<Sentiment>, String> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let encoder = self.clone();
+        let submit = move || {
+            encoder.submit(texts, Box::new(|result| drop(sender.send(result))));
+        };
+        tokio::task::spawn_blocking(submit)
+            .await
+            .map_err(|error| error.to_string())?;
+        receiver
+            .await
+            .unwrap_or_else(|_| Err("the encoder has stopped".into()))
+    }
+}
+
+fn run(
+    queue: &Receiver<Work>,
+    batch_tokens: usize,
+    linger: Duration,
+    classify: impl Fn(&[Tokens]) -> Result<Vec<Sentiment>, ModelError>,
+    metrics: &Metrics,
+) {
+    let mut next = None;
+    while let Some(batch) = gather(queue, batch_tokens, linger, &mut next) {
+        let texts: Vec<Tokens> = batch
+            .iter()
+            .flat_map(|work| work.texts.iter().cloned())
+            .collect();
+        metrics
+            .batch_tokens
+            .observe(texts.iter().map(Tokens::len).sum::<usize>() as f64);
+        let begun = Instant::now();
+        let result = classify(&texts);
+        metrics
+            .inference_seconds
+            .observe(begun.elapsed().as_secs_f64());
+        match result {
+            Ok(sentiments) => {
+                let mut sentiments = sentiments.into_iter();
+                for work in batch {
+                    let own = sentiments.by_ref().take(work.texts.len()).collect();
+                    (work.reply)(Ok(own));
+                }
+            }
+            // One bad text must not take its neighbours with it.
+            Err(_) => {
+                for work in batch {
+                    let own = classify(&work.texts).map_err(|error| error.to_string());
+                    (work.reply)(own);
+                }
+            }
+        }
+    }
+}
+
+/// The next batch; none when nobody can send any more. Work that did not fit waits in `next`.
+fn gather(
+    queue: &Receiver<Work>,
+    batch_tokens: usize,
+    linger: Duration,
+    next: &mut Option<Work>,
+) -> Option<Vec<Work>> {
+    let tokens = |work: &Work| work.texts.iter().map(Tokens::len).sum::<usize>();
+    let first = next.take().or_else(|| queue.recv().ok())?;
+    let close_at = Instant::now() + linger;
+    let mut total = tokens(&first);
+    let mut batch = vec![first];
+    while total < batch_tokens {
+        let left = close_at.saturating_duration_since(Instant::now());
+        match queue.recv_timeout(left) {
+            Ok(work) if total + tokens(&work) > batch_tokens => {
+                *next = Some(work);
+                break;
+            }
+            Ok(work) => {
+                total += tokens(&work);
+                batch.push(work);
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    Some(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::mpsc::channel;
+
+    /// Sentiment that tells which text it belongs to; a text that begins with 0 is refused.
+    fn fake(texts: &[Tokens]) -> Result<Vec<Sentiment>, ModelError> {
+        if texts.iter().any(|text| text.0[0] == 0) {
+            return Err(ModelError::NotFinite {
+                model: "fake".into(),
+                text: 0,
+                logits: [f32::NAN; 3],
+            });
+        }
+        Ok(texts
+            .iter()
+            .map(|text| Sentiment {
+                negative: text.0[0] as f32,
+                neutral: 0.0,
+                positive: 0.0,
+            })
+            .collect())
+    }
+
+    fn submit_all(
+        works: Vec<Vec<u32>>,
+        batch_tokens: usize,
+    ) -> (Vec<Result<Vec<f32>, String>>, Vec<usize>) {
+        let (queue, receiver) = sync_channel(works.len());
+        let (sender, results) = channel();
+        let count = works.len();
+        for (index, work) in works.into_iter().enumerate() {
+            let texts = work
+                .into_iter()
+                .map(|first| Tokens(vec![first; 10]))
+                .collect();
+            let sender = sender.clone();
+            let reply: Reply = Box::new(move |result| sender.send((index, result)).unwrap());
+            queue.send(Work { texts, reply }).unwrap();
+        }
+        drop(queue);
+        let sizes = Mutex::new(Vec::new());
+        let classify = |texts: &[Tokens]| {
+            sizes.lock().unwrap().push(texts.len());
+            fake(texts)
+        };
+        run(
+            &receiver,
+            batch_tokens,
+            Duration::from_millis(1),
+            classify,
+            &Metrics::new(),
+        );
+        drop(sender);
+        let mut replies: Vec<_> = results.iter().collect();
+        replies.sort_by_key(|(index, _)| *index);
+        assert_eq!(replies.len(), count, "every work has exactly one reply");
+        let replies = replies
+            .into_iter()
+            .map(|(_, result)| {
+                result.map(|sentiments| sentiments.iter().map(|s| s.negative).collect())
+            })
+            .collect();
+        (replies, sizes.into_inner().unwrap())
+    }
+
+    #[test]
+    fn every_work_gets_its_own_sentiments_and_batches_are_bounded_by_tokens() {
+        let (replies, sizes) = submit_all(
+            vec![vec![1, 2], vec![3], vec![], vec![4, 5, 6], vec![7]],
+            30,
+        );
+        assert_eq!(
+            replies,
+            [
+                Ok(vec![1.0, 2.0]),
+                Ok(vec![3.0]),
+                Ok(vec![]),
+                Ok(vec![4.0, 5.0, 6.0]),
+                Ok(vec![7.0])
+            ]
+        );
+        assert!(sizes.iter().all(|size| *size <= 3), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_bad_text_fails_alone() {
+        let (replies, _) = submit_all(vec![vec![1], vec![0], vec![2]], 1000);
+        assert_eq!(replies[0], Ok(vec![1.0]));
+        assert!(replies[1].is_err());
+        assert_eq!(replies[2], Ok(vec![2.0]));
+    }
+}

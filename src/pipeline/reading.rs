@@ -1,0 +1,253 @@
+//! Reading a post: everything about it that needs no model. The same for the stream, the command line and
+//! the API.
+
+use crate::campaign::CampaignMatcher;
+use crate::domain::{
+    Campaign, EntityId, Mention, Origin, Post, ScoredPost, Sentiment, Timestamp, event_time,
+};
+use crate::model::context::entity_context;
+use crate::model::{Tokenizer, Tokens};
+use crate::text::{self, Matcher};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// At most so many different contexts of a post are scored for its entities; further entities take the
+/// sentiment of the whole post.
+const MAX_CONTEXTS: usize = 32;
+
+/// Turns posts into readings.
+pub struct Reader {
+    matcher: Arc<Matcher>,
+    campaigns: CampaignMatcher,
+    tokenizer: Tokenizer,
+    /// Languages that are scored.
+    languages: HashSet<String>,
+}
+
+/// Where and when a post came in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Receipt {
+    /// Identity of the record.
+    pub origin: Origin,
+    /// Source for a post that names none.
+    pub source: String,
+    /// Timestamp of the record; none where it has none.
+    pub recorded_at: Option<Timestamp>,
+    /// When it was taken from the broker.
+    pub received_at: Timestamp,
+}
+
+/// A post that has been read: all of it but the probabilities.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    post: ScoredPost,
+    /// What is to be scored: the whole post, then the contexts of entities; empty when it is not scored.
+    texts: Vec<Tokens>,
+    /// For each mention: what its sentiment is made of.
+    sources: Vec<SentimentSource>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum SentimentSource {
+    /// One of the texts.
+    Text(usize),
+    /// The members of a list: ordinals of their mentions.
+    Members(Vec<usize>),
+}
+
+impl Reader {
+    /// A reader for the configured campaigns and languages.
+    pub fn new(
+        matcher: Arc<Matcher>,
+        campaigns: &[Campaign],
+        tokenizer: Tokenizer,
+        languages: &[String],
+    ) -> Self {
+        let languages = languages
+            .iter()
+            .map(|language| language.to_lowercase())
+            .collect();
+        Self {
+            matcher,
+            campaigns: CampaignMatcher::new(campaigns),
+            tokenizer,
+            languages,
+        }
+    }
+
+    /// Reads a post: normalises, detects the language, matches entities and campaigns, signs, tokenises.
+    pub fn read(&self, post: Post, receipt: Receipt) -> Reading {
+        let title = text::normalise(post.title.as_deref().unwrap_or_default());
+        let body = text::normalise(post.text.as_deref().unwrap_or_default());
+        let whole = match (title.is_empty(), body.is_empty()) {
+            (false, false) => format!("{title}\n{body}"),
+            (false, true) => title.clone(),
+            _ => body.clone(),
+        };
+        let lang = text::language(post.lang.as_deref(), &whole);
+        // A text too short to tell is scored: a cashtag and three words are the rule, not the exception.
+        let scored = lang.is_empty() || self.languages.contains(&lang);
+        let mut texts = Vec::new();
+        if scored {
+            texts.push(self.tokenizer.encode(&whole));
+        }
+        let (mentions, sources) = self.mentions(&post, &whole, scored, &mut texts);
+        let campaigns = self.campaigns.find(&post, &whole);
+        let source = post.source.unwrap_or(receipt.source);
+        let recorded_at = receipt
+            .recorded_at
+            .unwrap_or(receipt.received_at)
+            .min(receipt.received_at);
+        let scored_post = ScoredPost {
+            id: post.id.unwrap_or_else(|| receipt.origin.to_string()),
+            origin: receipt.origin,
+            channel: post.channel.unwrap_or_else(|| source.clone()),
+            source,
+            published_at: post.published_at.unwrap_or(recorded_at),
+            recorded_at,
+            event_time: event_time(post.published_at, recorded_at),
+            received_at: receipt.received_at,
+            scored_at: receipt.received_at,
+            title,
+            text: body,
+            url: post.url,
+            lang,
+            author: post.author,
+            engagement: post.engagement,
+            tags: post.tags,
+            status: post.status,
+            replaces: post.replaces,
+            backfill: post.backfill,
+            signature: text::signature(&whole),
+            model: String::new(),
+            sentiment: None,
+            campaigns,
+            mentions,
+        };
+        Reading {
+            post: scored_post,
+            texts,
+            sources,
+        }
+    }
+
+    /// Mentions without sentiment, and where each one's sentiment comes from.
+    fn mentions(
+        &self,
+        post: &Post,
+        whole: &str,
+        scored: bool,
+        texts: &mut Vec<Tokens>,
+    ) -> (Vec<Mention>, Vec<SentimentSource>) {
+        let found = self.matcher.find_with(whole, &post.entities);
+        let sentences = text::sentences(whole);
+        let mut contexts: HashMap<String, usize> = HashMap::from([(whole.to_owned(), 0)]);
+        let mut members: HashMap<EntityId, Vec<usize>> = HashMap::new();
+        let mut mentions = Vec::with_capacity(found.len());
+        let mut sources = Vec::with_capacity(found.len());
+        for (ordinal, one) in found.into_iter().enumerate() {
+            let source = match members.remove(&one.entity) {
+                Some(ordinals) => SentimentSource::Members(ordinals),
+                None => {
+                    for list in self.matcher.lists_of(&one.entity) {
+                        members.entry(list.clone()).or_default().push(ordinal);
+                    }
+                    let text = if scored {
+                        self.context(whole, &one.spans, &sentences, &mut contexts, texts)
+                    } else {
+                        0
+                    };
+                    SentimentSource::Text(text)
+                }
+            };
+            mentions.push(Mention {
+                ordinal: ordinal as u32,
+                entity: one.entity,
+                sentiment: None,
+                relevance: one.relevance,
+            });
+            sources.push(source);
+        }
+        (mentions, sources)
+    }
+
+    /// Index of the text that tells an entity's sentiment: the sentences that name it.
+    fn context(
+        &self,
+        whole: &str,
+        spans: &[Range<usize>],
+        sentences: &[Range<usize>],
+        contexts: &mut HashMap<String, usize>,
+        texts: &mut Vec<Tokens>,
+    ) -> usize {
+        if spans.is_empty() || sentences.len() <= 1 {
+            return 0;
+        }
+        let context = entity_context(whole, spans, sentences);
+        if contexts.len() > MAX_CONTEXTS && !contexts.contains_key(&context) {
+            return 0;
+        }
+        *contexts.entry(context).or_insert_with_key(|context| {
+            texts.push(self.tokenizer.encode(context));
+            texts.len() - 1
+        })
+    }
+}
+
+impl Reading {
+    /// What is to be scored; empty when the language is not supported.
+    pub fn texts(&self) -> &[Tokens] {
+        &self.texts
+    }
+
+    /// The post as far as it is known without its probabilities.
+    pub fn post(&self) -> &ScoredPost {
+        &self.post
+    }
+
+    /// Puts in the sentiments of [`Reading::texts`], in the same order. A list's sentiment is the mean of
+    /// its members', weighted by relevance.
+    pub fn finish(self, sentiments: &[Sentiment], model: &str, scored_at: Timestamp) -> ScoredPost {
+        let mut post = self.post;
+        post.scored_at = scored_at;
+        let Some(whole) = sentiments.first() else {
+            return post;
+        };
+        post.sentiment = Some(*whole);
+        post.model = model.to_owned();
+        for (index, source) in self.sources.iter().enumerate() {
+            let sentiment = match source {
+                SentimentSource::Text(text) => sentiments.get(*text).copied().unwrap_or(*whole),
+                SentimentSource::Members(ordinals) => {
+                    mean(ordinals.iter().map(|o| &post.mentions[*o])).unwrap_or(*whole)
+                }
+            };
+            post.mentions[index].sentiment = Some(sentiment);
+        }
+        post
+    }
+}
+
+/// Mean sentiment weighted by relevance; none without weight.
+fn mean<'a>(mentions: impl Iterator<Item = &'a Mention>) -> Option<Sentiment> {
+    let mut sum = Sentiment {
+        negative: 0.0,
+        neutral: 0.0,
+        positive: 0.0,
+    };
+    let mut weight = 0.0;
+    for mention in mentions {
+        if let Some(sentiment) = mention.sentiment {
+            sum.negative += mention.relevance * sentiment.negative;
+            sum.neutral += mention.relevance * sentiment.neutral;
+            sum.positive += mention.relevance * sentiment.positive;
+            weight += mention.relevance;
+        }
+    }
+    (weight > 0.0).then(|| Sentiment {
+        negative: sum.negative / weight,
+        neutral: sum.neutral / weight,
+        positive: sum.positive / weight,
+    })
+}

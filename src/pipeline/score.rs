@@ -1,0 +1,364 @@
+//! SCORE: posts in; scored posts, mentions, progress and dead letters out, in source order.
+//!
+//! ```text
+//! consumer ─► take in ─► read (own thread) ─► encoder (own thread) ─► release in order ─► acknowledge, commit
+//! ```
+//! One semaphore bounds what is in flight, by records and bytes, so no channel between the stages can grow.
+
+use super::acknowledge::{Pending, Ticket, acknowledge};
+use super::emit::{Emitter, send_all};
+use super::encoder::Encoder;
+use super::order::Order;
+use super::progress::ProgressBoard;
+use super::reading::{Reader, Receipt};
+use super::{RoleError, Stopping, lock, report_consumer};
+use crate::broker::{Assignment, Consumer, Event, Outgoing, Producer, Record};
+use crate::config::ScoreConfig;
+use crate::domain::{DeadLetter, Origin, Post, ScoredPost, SourcePartition, Timestamp};
+use crate::telemetry::Metrics;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::MissedTickBehavior;
+
+/// What may be in flight: units of 1 KiB, each record counting 4 besides its bytes.
+const IN_FLIGHT: usize = 16 * 1024;
+/// Records that can be in flight at most, which bounds every channel.
+const RECORDS: usize = IN_FLIGHT / 4;
+
+/// A source partition under one assignment.
+type Lane = (Arc<str>, i32, Assignment);
+
+/// What SCORE works with.
+pub struct Score {
+    /// Reads posts.
+    pub reader: Arc<Reader>,
+    /// Scores texts.
+    pub encoder: Encoder,
+    /// Writes what comes of them.
+    pub producer: Producer,
+    /// Where records go.
+    pub emitter: Emitter,
+    /// `[score]`.
+    pub config: ScoreConfig,
+    /// Source of posts that name none, by topic.
+    pub sources: HashMap<String, String>,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// What came of one record.
+enum Output {
+    Scored(Box<ScoredPost>),
+    Rejected(Box<DeadLetter>),
+}
+
+struct Finished {
+    ticket: Ticket,
+    output: Output,
+}
+
+/// Runs until the consumer has stopped and everything read is committed.
+///
+/// # Errors
+/// [`RoleError`] when the broker fails for good.
+pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result<(), RoleError> {
+    let Score {
+        reader,
+        encoder,
+        producer,
+        emitter,
+        config,
+        sources,
+        metrics,
+    } = score;
+    let lag = consumer.lag();
+    let state = Arc::new(Mutex::new(State::default()));
+    let (to_read, records) = mpsc::channel(RECORDS);
+    let (to_release, mut finished) = mpsc::channel::<Finished>(RECORDS);
+    let (to_acknowledge, pending) = mpsc::channel::<Pending>(RECORDS);
+
+    let mut acknowledging = tokio::spawn(acknowledge(pending, consumer.commits()));
+    let stage = ReadStage {
+        reader,
+        encoder,
+        sources,
+        max_text_bytes: config.max_text_bytes,
+        epoch: emitter.epoch.clone(),
+        metrics: metrics.clone(),
+    };
+    std::thread::Builder::new()
+        .name("read".into())
+        .spawn(move || stage.run(records, &to_release))
+        .map_err(|error| RoleError::stage("score", error))?;
+    let mut intake = tokio::spawn(take_in(
+        consumer,
+        stopping,
+        to_read,
+        state.clone(),
+        emitter.epoch.clone(),
+    ));
+    let mut tick = tokio::time::interval(config.progress_interval);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut acknowledging => return Err(RoleError::ended("score: acknowledging", ended)),
+            done = finished.recv() => {
+                // The reading thread and the encoder hang up when the intake has.
+                let Some(done) = done else { break };
+                let ready = lock(&state).finish(done);
+                for Finished { ticket, output } in ready {
+                    let records = output.records(&emitter, &metrics);
+                    let acknowledged = send_all(&producer, records).await?;
+                    lock(&state).board.released(&output.origin(), output.event_time());
+                    if to_acknowledge.send((ticket, acknowledged)).await.is_err() {
+                        return Err(RoleError::ended("score: acknowledging", acknowledging.await));
+                    }
+                }
+            }
+            _ = tick.tick() => {
+                let remaining = |source: &SourcePartition| lag.remaining(&source.topic, source.partition);
+                let progress = lock(&state).board.report(Timestamp::now(), remaining, lag.is_paused());
+                for one in send_all(&producer, emitter.progress(&progress)).await? {
+                    tokio::spawn(one);
+                }
+                report_consumer(&metrics, "score", &lag);
+            }
+        }
+    }
+    drop(to_acknowledge);
+    acknowledging
+        .await
+        .map_err(|error| RoleError::stage("score: acknowledging", error))??;
+    let consumer = (&mut intake)
+        .await
+        .map_err(|error| RoleError::stage("score: intake", error))??;
+    consumer.close().await;
+    Ok(())
+}
+
+/// What the intake and the release share.
+#[derive(Default)]
+struct State {
+    order: Order<Lane, Finished>,
+    board: ProgressBoard,
+}
+
+impl State {
+    fn finish(&mut self, done: Finished) -> Vec<Finished> {
+        let ticket = &done.ticket;
+        let lane = (ticket.topic.clone(), ticket.partition, ticket.assignment);
+        self.order.finish(&lane, ticket.offset, done)
+    }
+
+    fn revoked(&mut self, partitions: &[(Arc<str>, i32)]) {
+        let over = |topic: &Arc<str>, partition: i32| {
+            partitions
+                .iter()
+                .any(|(t, p)| t == topic && *p == partition)
+        };
+        self.order
+            .close(|(topic, partition, _)| over(topic, *partition));
+        self.board
+            .revoked(|source| over(&source.topic, source.partition));
+    }
+}
+
+/// Takes records in as long as there is room for them. Returns the consumer, still open, when it has
+/// stopped.
+async fn take_in(
+    mut consumer: Consumer,
+    mut stopping: Stopping,
+    to_read: mpsc::Sender<(Record, Ticket)>,
+    state: Arc<Mutex<State>>,
+    epoch: Arc<str>,
+) -> Result<Consumer, RoleError> {
+    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
+    loop {
+        let event = tokio::select! {
+            stop = stopping.requested() => {
+                consumer.stop(stop);
+                continue;
+            }
+            event = consumer.next() => event,
+        };
+        match event {
+            Some(Event::Record(record)) => {
+                let units = (4 + record.payload.len() / 1024).min(IN_FLIGHT) as u32;
+                let permit = in_flight.clone().acquire_many_owned(units).await.ok();
+                let ticket = Ticket::of(&record, permit);
+                let lane = (record.topic.clone(), record.partition, record.assignment);
+                lock(&state).order.open(lane, record.offset);
+                if to_read.send((record, ticket)).await.is_err() {
+                    return Err(RoleError::stage("score", "the reading thread has ended"));
+                }
+            }
+            Some(Event::Assigned(partitions)) => {
+                let mut state = lock(&state);
+                for (topic, partition, _) in partitions {
+                    state.board.assigned(SourcePartition {
+                        epoch: epoch.clone(),
+                        topic,
+                        partition,
+                    });
+                }
+            }
+            Some(Event::Revoked(partitions)) => lock(&state).revoked(&partitions),
+            Some(Event::Failed(error)) => return Err(error.into()),
+            Some(Event::Stopped) => return Ok(consumer),
+            None => return Err(RoleError::stage("score", "the poll thread has ended")),
+        }
+    }
+}
+
+/// The reading thread: everything about a post that needs no model.
+struct ReadStage {
+    reader: Arc<Reader>,
+    encoder: Encoder,
+    sources: HashMap<String, String>,
+    max_text_bytes: usize,
+    epoch: Arc<str>,
+    metrics: Metrics,
+}
+
+impl ReadStage {
+    fn run(
+        self,
+        mut records: mpsc::Receiver<(Record, Ticket)>,
+        to_release: &mpsc::Sender<Finished>,
+    ) {
+        while let Some((record, ticket)) = records.blocking_recv() {
+            self.metrics.posts_consumed.with([&record.topic]).inc();
+            match Post::decode(&record.payload, self.max_text_bytes) {
+                Ok(post) => self.read(post, record, ticket, to_release),
+                Err(error) => {
+                    let letter =
+                        dead_letter(&self.epoch, &record, error.reason(), &error.to_string());
+                    finish(to_release, ticket, Output::Rejected(Box::new(letter)));
+                }
+            }
+        }
+    }
+
+    fn read(
+        &self,
+        post: Post,
+        record: Record,
+        ticket: Ticket,
+        to_release: &mpsc::Sender<Finished>,
+    ) {
+        let receipt = Receipt {
+            origin: origin(&self.epoch, &record),
+            source: self
+                .sources
+                .get(&*record.topic)
+                .cloned()
+                .unwrap_or_else(|| record.topic.to_string()),
+            recorded_at: record.timestamp,
+            received_at: Timestamp::now(),
+        };
+        let reading = self.reader.read(post, receipt);
+        if reading.texts().is_empty() {
+            self.metrics
+                .count_unsupported_language(&reading.post().lang);
+            let post = reading.finish(&[], "", Timestamp::now());
+            return finish(to_release, ticket, Output::Scored(Box::new(post)));
+        }
+        let texts = reading.texts().to_vec();
+        let model = self.encoder.model().clone();
+        let epoch = self.epoch.clone();
+        let to_release = to_release.clone();
+        self.encoder.submit(
+            texts,
+            Box::new(move |result| {
+                let output = match result {
+                    Ok(sentiments) => Output::Scored(Box::new(reading.finish(
+                        &sentiments,
+                        &model,
+                        Timestamp::now(),
+                    ))),
+                    Err(detail) => {
+                        Output::Rejected(Box::new(dead_letter(&epoch, &record, "model", &detail)))
+                    }
+                };
+                finish(&to_release, ticket, output);
+            }),
+        );
+    }
+}
+
+/// Identity of a record.
+fn origin(epoch: &Arc<str>, record: &Record) -> Origin {
+    let source = SourcePartition {
+        epoch: epoch.clone(),
+        topic: record.topic.clone(),
+        partition: record.partition,
+    };
+    Origin {
+        source,
+        offset: record.offset,
+    }
+}
+
+/// A record as it came, and why it goes no further.
+pub(super) fn dead_letter(
+    epoch: &Arc<str>,
+    record: &Record,
+    reason: &str,
+    detail: &str,
+) -> DeadLetter {
+    let now = Timestamp::now();
+    let headers = record
+        .headers
+        .iter()
+        .map(|(key, value)| (key.clone(), BASE64.encode(value)));
+    DeadLetter {
+        origin: origin(epoch, record),
+        recorded_at: record.timestamp.unwrap_or(now),
+        rejected_at: now,
+        reason: reason.to_owned(),
+        detail: detail.to_owned(),
+        key: record.key.as_ref().map(|key| BASE64.encode(key)),
+        payload: BASE64.encode(&record.payload),
+        headers: headers.collect(),
+    }
+}
+
+/// The channel holds everything that can be in flight, so this does not block; after the role has ended
+/// nobody wants the result.
+fn finish(to_release: &mpsc::Sender<Finished>, ticket: Ticket, output: Output) {
+    let _ = to_release.blocking_send(Finished { ticket, output });
+}
+
+impl Output {
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Scored(post) => post.origin.clone(),
+            Self::Rejected(letter) => letter.origin.clone(),
+        }
+    }
+
+    fn event_time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Scored(post) => Some(post.event_time),
+            Self::Rejected(_) => None,
+        }
+    }
+
+    fn records(&self, emitter: &Emitter, metrics: &Metrics) -> Vec<Outgoing> {
+        match self {
+            Self::Scored(post) => {
+                metrics.mentions_matched.inc_by(post.mentions.len() as u64);
+                emitter.scored(post)
+            }
+            Self::Rejected(letter) => {
+                metrics.posts_rejected.with([&letter.reason]).inc();
+                vec![emitter.dead(letter)]
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What every store must do, written against [`Store`] so that each implementation passes the same tests:
+//! `contract_tests!(fresh)` makes one test of each function here.
+
+use super::*;
+use crate::domain::{
+    AlertKind, Author, Engagement, Evidence, Expected, Mention, Observed, Origin, Outcome,
+    PostStatus, Severity, SpikeWindow, message_id,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+mod blocks;
+mod recount;
+mod rows;
+mod sums;
+
+pub use blocks::*;
+pub use recount::*;
+pub use rows::*;
+pub use sums::*;
+
+/// Opens one database, the same at each call.
+pub type Open = Box<dyn Fn() -> Box<dyn Store>>;
+/// Makes a new, empty database.
+pub type Fresh = fn() -> Open;
+
+macro_rules! contract_tests {
+    ($fresh:expr) => {
+        $crate::store::contract::contract_tests!($fresh;
+            a_block_that_was_stored_adds_nothing,
+            posts_at_or_below_the_highest_offset_are_repeats,
+            dead_letters_are_stored_once,
+            a_block_that_cannot_be_divided_is_refused,
+            a_new_epoch_is_no_repeat,
+            positions_and_rows_outlive_the_process,
+            posts_read_back_as_they_were_stored,
+            posts_are_found_by_what_is_asked,
+            limits_are_kept_in_bounds,
+            an_alert_is_shown_with_its_latest_message,
+            clusters_and_feedback_are_counted,
+            times_of_1970_and_9999_are_found,
+            no_number_from_outside_poisons_the_sums,
+            steps_of_a_timeline_are_whole_minutes,
+            what_is_not_there_is_empty,
+            aggregates_equal_a_recount_of_the_rows,
+        );
+    };
+    ($fresh:expr; $($name:ident,)*) => {
+        $(#[test]
+        fn $name() {
+            $crate::store::contract::$name($fresh);
+        })*
+    };
+}
+pub(crate) use contract_tests;
+
+/// Runs one test's future.
+pub fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(test)
+}
+
+pub fn partition(topic: &str, partition: i32) -> SourcePartition {
+    SourcePartition {
+        epoch: "e1".into(),
+        topic: topic.into(),
+        partition,
+    }
+}
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A post of the topic `social`: two entities, one campaign, everything given.
+pub fn post(offset: i64) -> ScoredPost {
+    let event_time = at("2026-11-23T09:14:00Z") + Duration::from_secs(offset as u64);
+    ScoredPost {
+        origin: Origin {
+            source: partition("social", 0),
+            offset,
+        },
+        id: format!("post-{offset}"),
+        source: "social".into(),
+        channel: "forum".into(),
+        published_at: event_time + Duration::from_secs(90),
+        recorded_at: event_time,
+        event_time,
+        received_at: event_time + Duration::from_millis(20),
+        scored_at: event_time + Duration::from_millis(31),
+        title: "Acme recalls 40,000 batteries".into(),
+        text: "More follows.".into(),
+        url: Some("https://example.com/1".into()),
+        lang: "en".into(),
+        author: Some(Author {
+            id: format!("author-{}", offset % 3),
+            followers: Some(100),
+        }),
+        engagement: Some(Engagement {
+            impressions: Some(900),
+            likes: Some(4),
+            shares: None,
+            comments: Some(1),
+        }),
+        tags: vec!["#recall".into()],
+        status: PostStatus::Live,
+        replaces: None,
+        backfill: false,
+        signature: u64::MAX - 5,
+        model: "squall-mini".into(),
+        sentiment: Some(NEGATIVE),
+        campaigns: vec!["spring".into()],
+        mentions: vec![mention(0, "ACME", Some(NEGATIVE)), mention(1, "TECH", None)],
+    }
+}
+
+pub const NEGATIVE: Sentiment = Sentiment {
+    negative: 0.75,
+    neutral: 0.125,
+    positive: 0.125,
+};
+
+pub fn mention(ordinal: u32, entity: &str, sentiment: Option<Sentiment>) -> Mention {
+    Mention {
+        ordinal,
+        entity: entity.into(),
+        sentiment,
+        relevance: 0.5,
+    }
+}
+
+/// A block of `squall.scored` that covers as many offsets as it has posts.
+pub fn posts_block(start: i64, posts: Vec<ScoredPost>) -> Block {
+    block("squall.scored", start, posts.len(), Rows::Posts(posts))
+}
+
+fn block(topic: &str, start: i64, length: usize, rows: Rows) -> Block {
+    Block {
+        partition: partition(topic, 0),
+        start,
+        end: start + length as i64,
+        rows,
+    }
+}
+
+fn all_time() -> (Timestamp, Timestamp) {
+    (
+        Timestamp::from_millis(i64::MIN),
+        Timestamp::from_millis(i64::MAX),
+    )
+}
+
+fn inserted(rows: usize, repeats: usize) -> Inserted {
+    Inserted { rows, repeats }
+}
+
+async fn rows_of(store: &dyn Store, table: &str) -> u64 {
+    let counts = store.row_counts().await.unwrap();
+    counts.iter().find(|(name, _)| *name == table).unwrap().1
+}
+
+async fn all_posts(store: &dyn Store) -> Vec<ScoredPost> {
+    let query = PostQuery {
+        limit: MAX_ROWS,
+        ..PostQuery::default()
+    };
+    store.posts(&query).await.unwrap()
+}
+
+/// Everything that can be read of the aggregates.
+async fn sums(store: &dyn Store) -> (Vec<EntityTotals>, CampaignFigures, i64) {
+    let (from, to) = all_time();
+    (
+        store.entities(from, to).await.unwrap(),
+        store.campaign(&"spring".into(), from, to).await.unwrap(),
+        store.version().await.unwrap(),
+    )
+}

@@ -1,0 +1,244 @@
+use super::*;
+use serde_json::json;
+
+const TOKEN: &str = "a long secret";
+
+async fn guarded() -> Server {
+    start_with(TOKEN, scene(), |_| ()).await
+}
+
+/// Logs in and returns the session cookie.
+async fn session(server: &Server) -> String {
+    let login = server
+        .post("/login")
+        .body("token=a+long+secret&next=%2Falerts%2Fc0ffee01");
+    let response = login.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(header(&response, "location"), "/alerts/c0ffee01");
+    let cookie = header(&response, "set-cookie");
+    assert!(cookie.contains("; HttpOnly; SameSite=Strict"), "{cookie}");
+    assert!(!cookie.contains("secret"), "{cookie}");
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn with_a_token_only_health_is_open() {
+    let server = guarded().await;
+    for path in ["/healthz", "/login", "/assets/squall.css"] {
+        let response = server.get(path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+    }
+    for path in [
+        "/",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/v1/alerts",
+        "/v1/events",
+        "/nothing",
+        "/entities/HLVN",
+    ] {
+        let response = server.get(path).send().await.unwrap();
+        assert!(header(&response, "www-authenticate").starts_with("Bearer"));
+        problem(response, StatusCode::UNAUTHORIZED).await;
+        let wrong = server.get(path).bearer_auth("a long secrex");
+        server.refused(wrong, StatusCode::UNAUTHORIZED).await;
+    }
+    let right = server
+        .get("/v1/alerts")
+        .bearer_auth(TOKEN)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(right.status(), StatusCode::OK);
+    let ack = server
+        .post("/v1/alerts/c0ffee01/ack")
+        .json(&json!({"by": "Kim"}));
+    server.refused(ack, StatusCode::UNAUTHORIZED).await;
+}
+
+#[tokio::test]
+async fn a_browser_is_asked_for_the_token_and_brought_back() {
+    let server = guarded().await;
+    let response = server
+        .get("/entities/HLVN?hours=2")
+        .header("accept", "text/html")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        header(&response, "location"),
+        "/login?next=%2Fentities%2FHLVN%3Fhours%3D2"
+    );
+    let wrong = server
+        .post("/login")
+        .body("token=guess&next=/")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
+    assert!(
+        wrong
+            .text()
+            .await
+            .unwrap()
+            .contains("This is not the token.")
+    );
+
+    let cookie = session(&server).await;
+    let page = server
+        .get("/")
+        .header("cookie", &cookie)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(page.status(), StatusCode::OK);
+    let forged = format!("{cookie}0");
+    let page = server
+        .get("/")
+        .header("cookie", &forged)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(page.status(), StatusCode::UNAUTHORIZED);
+    for next in [
+        "//evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "/%0d%0aset-cookie:x",
+        "/%C3%A9",
+    ] {
+        let login = server
+            .post("/login")
+            .body(format!("token=a+long+secret&next={next}"));
+        let response = login.send().await.unwrap();
+        assert_eq!(header(&response, "location"), "/", "{next}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_changes_nothing_for_another_site() {
+    let server = guarded().await;
+    let cookie = session(&server).await;
+    let ack = || {
+        server
+            .post("/alerts/c0ffee01/ack")
+            .header("cookie", &cookie)
+            .body("by=Kim&from=card")
+    };
+    server.refused(ack(), StatusCode::FORBIDDEN).await;
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        server
+            .refused(ack().header(name, value), StatusCode::FORBIDDEN)
+            .await;
+    }
+    assert!(server.asked.acts.lock().unwrap().is_empty());
+    let own = ack().header("origin", &server.base).send().await.unwrap();
+    assert_eq!(own.status(), StatusCode::SEE_OTHER);
+    let own = ack()
+        .header("sec-fetch-site", "same-origin")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(own.status(), StatusCode::SEE_OTHER);
+    assert_eq!(server.asked.acts.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn without_a_token_other_sites_change_nothing_either() {
+    let server = start().await;
+    let send = || server.post("/v1/posts").body("{\"text\":\"a\"}");
+    let foreign = send().header("origin", "https://evil.example");
+    server.refused(foreign, StatusCode::FORBIDDEN).await;
+    let foreign = send()
+        .header("sec-fetch-site", "cross-site")
+        .header("origin", &server.base);
+    server.refused(foreign, StatusCode::FORBIDDEN).await;
+    assert_eq!(send().send().await.unwrap().status(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_strange_host_is_refused_on_loopback() {
+    let server = start_with("", scene(), |web| {
+        web.config.public_url = "https://squall.example/".into();
+    })
+    .await;
+    for host in [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "10.0.0.1",
+        "",
+    ] {
+        let response = server.get("/").header("host", host).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST, "{host}");
+    }
+    for host in [
+        "localhost:8080",
+        "127.0.0.1",
+        "[::1]:8080",
+        "127.1.2.3:9",
+        "Squall.example",
+    ] {
+        let response = server.get("/").header("host", host).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{host}");
+    }
+    let everywhere = start_with(TOKEN, scene(), |web| {
+        web.config.listen = ([0, 0, 0, 0], 8080).into();
+    })
+    .await;
+    let request = everywhere
+        .get("/v1/alerts")
+        .header("host", "anything")
+        .bearer_auth(TOKEN);
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn every_answer_is_locked_down() {
+    let server = start().await;
+    for path in [
+        "/",
+        "/entities/HLVN",
+        "/v1/alerts",
+        "/nothing",
+        "/assets/squall.js",
+        "/healthz",
+    ] {
+        let response = server.get(path).send().await.unwrap();
+        let policy = header(&response, "content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(header(&response, "x-content-type-options"), "nosniff");
+        assert_eq!(header(&response, "referrer-policy"), "same-origin");
+        let kept = header(&response, "cache-control") != "no-store";
+        assert_eq!(kept, path.starts_with("/assets/"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_address_is_a_page_for_people_and_a_problem_for_programs() {
+    let server = start().await;
+    server
+        .refused(server.get("/nothing"), StatusCode::NOT_FOUND)
+        .await;
+    let page = server
+        .get("/nothing")
+        .header("accept", "text/html")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(page.status(), StatusCode::NOT_FOUND);
+    assert!(page.text().await.unwrap().contains("<h1>Not Found</h1>"));
+    let response = server.post("/v1/alerts").send().await.unwrap();
+    assert_eq!(header(&response, "allow"), "GET,HEAD");
+    problem(response, StatusCode::METHOD_NOT_ALLOWED).await;
+    server
+        .refused(server.get("/entities/%ff"), StatusCode::BAD_REQUEST)
+        .await;
+}

@@ -1,0 +1,195 @@
+use super::*;
+
+const PAGES: [&str; 7] = [
+    "/",
+    "/?q=battery&show=all",
+    "/entities/HLVN",
+    "/entities/EUR%2FXAU?hours=24",
+    "/alerts/c0ffee01",
+    "/alerts/c0ffee04",
+    "/campaigns/spring",
+];
+
+#[tokio::test]
+async fn what_comes_from_outside_is_only_ever_text() {
+    let server = start().await;
+    let pages = [
+        "/",
+        "/entities/HLVN",
+        "/alerts/c0ffee02",
+        "/?q=%22%3E%3Cscript%3Ealert(9)%3C/script%3E",
+    ];
+    for path in pages {
+        let page = server.page(path).await;
+        assert!(page.contains("&lt;script&gt;"), "{path} shows the text");
+        for hostile in ["<script>", "<img", "<b>bold", "\"javascript:"] {
+            assert!(!page.contains(hostile), "{path} holds {hostile}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_hold_no_inline_script_or_style() {
+    let server = start().await;
+    for path in PAGES {
+        let page = server.page(path).await;
+        for inline in [" style=", "<style", " onclick", " onload", "NaN"] {
+            assert!(!page.contains(inline), "{path} holds {inline}");
+        }
+        assert_eq!(page.matches("<script").count(), 1);
+        assert_eq!(page.matches("<h1").count(), 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn outside_links_give_nothing_away() {
+    let page = start().await.page("/entities/HLVN").await;
+    let links: Vec<&str> = page
+        .split("<a ")
+        .skip(1)
+        .filter_map(|rest| rest.split('>').next())
+        .collect();
+    let outside: Vec<_> = links
+        .iter()
+        .filter(|link| link.contains("https://"))
+        .collect();
+    assert!(!outside.is_empty());
+    for link in outside {
+        assert!(
+            link.contains("rel=\"noopener noreferrer nofollow\""),
+            "{link}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_crisis_is_first_and_told_in_words() {
+    let page = start().await.page("/").await;
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}"));
+    assert!(place("id=\"alert-c0ffee01\"") < place("id=\"alert-c0ffee02\""));
+    assert!(place("id=\"alerts\"") < place("id=\"entities\""));
+    assert!(place("id=\"entity-HLVN\"") < place("id=\"entity-NRDC\""));
+    assert!(place("id=\"entity-NRDC\"") < place("id=\"entity-VLTA\""));
+    for words in [
+        "Critical",
+        "1 in 83 billion",
+        "<b class=\"big\">33</b> negative mentions in 1 min",
+        "<b>1.4</b> expected",
+        "6 copies",
+        "Acknowledged by <b>Kim</b>",
+        "2 alerts open, the newest: NRDC, warning, since 09:21 UTC.",
+        "2 over",
+    ] {
+        place(words);
+    }
+}
+
+#[tokio::test]
+async fn the_filter_looks_at_names_ids_and_sectors() {
+    let server = start().await;
+    for (filter, found) in [("halvor", "HLVN"), ("nrdc", "NRDC"), ("Health", "QNTR")] {
+        let page = server.page(&format!("/?q={filter}")).await;
+        assert!(page.contains(&format!("id=\"entity-{found}\"")), "{filter}");
+        assert!(!page.contains("id=\"entity-VLTA\""), "{filter}");
+    }
+    assert!(
+        server
+            .page("/?q=zzz")
+            .await
+            .contains("No entity of the last hours fits “zzz”.")
+    );
+}
+
+#[tokio::test]
+async fn an_empty_store_says_what_to_do() {
+    let server = start_with("", FakeStore::default(), |_| ()).await;
+    let page = server.page("/").await;
+    assert!(page.contains("No posts yet.") && page.contains("No open alerts."));
+    server.page("/entities/HLVN").await;
+    server.page("/campaigns/spring").await;
+    for path in ["/entities/NOBODY", "/alerts/nothing", "/campaigns/autumn"] {
+        server
+            .refused(server.get(path), StatusCode::NOT_FOUND)
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn an_alert_is_acknowledged_from_its_form() {
+    let server = start().await;
+    let form = server
+        .post("/alerts/c0ffee01/ack")
+        .body("by=J%C3%BCrgen+%3Cb%3E&from=card");
+    let response = form.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(header(&response, "location"), "/#alert-c0ffee01");
+    let who = header(&response, "set-cookie")
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert!(
+        server
+            .page("/")
+            .await
+            .contains("Acknowledged by <b>Jürgen &lt;b&gt;</b>")
+    );
+    // The name is there the next time.
+    server.store.alerts.lock().unwrap()[1].acknowledged = None;
+    *server.store.version.lock().unwrap() += 1;
+    let page = server.get("/").header("cookie", who).send().await.unwrap();
+    assert!(
+        page.text()
+            .await
+            .unwrap()
+            .contains("value=\"Jürgen &lt;b&gt;\"")
+    );
+    let empty = server.post("/alerts/c0ffee01/ack").body("by=");
+    server.refused(empty, StatusCode::BAD_REQUEST).await;
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_is_not_stored_yet_says_so() {
+    let server = start_with("", scene(), |web| {
+        web.control = Arc::new(|_| Box::pin(async { Ok(()) }));
+    })
+    .await;
+    let form = server.post("/alerts/c0ffee01/ack").body("by=Kim&from=card");
+    let response = form.send().await.unwrap();
+    let back = header(&response, "location").to_owned();
+    assert_eq!(back, "/alerts/c0ffee01?sent=1");
+    assert!(
+        server
+            .page(&back)
+            .await
+            .contains("The acknowledgement was sent.")
+    );
+}
+
+#[tokio::test]
+async fn the_overview_is_gathered_anew_when_the_store_has_changed() {
+    let server = start().await;
+    let version = |page: &str| {
+        let rest = page.split("data-version=\"").nth(1).unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    };
+    assert_eq!(version(&server.page("/").await), "1");
+    server.store.acknowledge("c0ffee01", "Robin");
+    let page = server.page("/").await;
+    assert_eq!(version(&page), "2");
+    assert!(page.contains("<b>Robin</b>"));
+}
+
+#[tokio::test]
+async fn longer_times_have_longer_steps() {
+    let server = start().await;
+    for (hours, each) in [
+        (2, "per minute"),
+        (6, "per 5 minutes"),
+        (24, "per 15 minutes"),
+    ] {
+        let page = server.page(&format!("/entities/HLVN?hours={hours}")).await;
+        assert!(page.contains(&format!("Mentions {each}")));
+        assert!(page.contains(&format!("hours={hours}\" aria-current=\"true\"")));
+    }
+}
