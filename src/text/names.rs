@@ -142,28 +142,10 @@ fn is_ticker(text: &str) -> bool {
 }
 
 /// Legal forms that end a company's name and are left out in common speech.
+#[rustfmt::skip]
 const LEGAL_FORMS: &[&str] = &[
-    "inc",
-    "incorporated",
-    "corp",
-    "corporation",
-    "co",
-    "ltd",
-    "limited",
-    "plc",
-    "p.l.c",
-    "llc",
-    "se",
-    "ag",
-    "sa",
-    "s.a",
-    "s.p.a",
-    "nv",
-    "n.v",
-    "asa",
-    "oyj",
-    "a/s",
-    "pjsc",
+    "inc", "incorporated", "corp", "corporation", "co", "ltd", "limited", "plc", "p.l.c", "llc",
+    "se", "ag", "sa", "s.a", "s.p.a", "nv", "n.v", "asa", "oyj", "a/s", "pjsc",
 ];
 
 /// The name without its legal form: `Gap, Inc.` becomes `Gap`.
