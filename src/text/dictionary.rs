@@ -48,11 +48,13 @@ impl Dictionary {
     /// Reads CSV with a header: `id,name,aliases,sector,kind`, and optionally `isin`, `exchange`, `parent`,
     /// `context`, `valid_from`, `valid_to`, in any order. `file` is how errors name it.
     ///
-    /// - `aliases` and `context` are separated by `|`. An alias `$XYZ` is a further ticker, matched only as
-    ///   a cashtag or in parentheses.
+    /// - `aliases` and `context` are separated by `|`. The name without its legal form is matched too. An
+    ///   alias `$XYZ` is a further ticker, matched only as a cashtag or in parentheses; `!Xyz` is no name, although
+    ///   it is left of the name without its legal form.
     /// - `kind` is company, index, currency, commodity or fund.
-    /// - `context` holds words or phrases near which an ambiguous alias counts; one that begins with `!` says
-    ///   the contrary: directly before or after an ambiguous alias it shows that something else is meant.
+    /// - `context` holds words or phrases near which an ambiguous name counts. One that begins with `!` says
+    ///   the contrary: directly before or after an ambiguous name it shows that something else is meant; with
+    ///   `!* ` only directly after it.
     /// - `isin`, `exchange`, `parent`, `valid_from` and `valid_to` are checked, and not used so far.
     ///
     /// # Errors

@@ -1,13 +1,11 @@
 //! Which entities a text names, and where.
 
 use super::Dictionary;
+use super::candidates::Lexicon;
 use super::dictionary::SECTOR_PREFIX;
-use super::evidence::{Clues, Known, Surroundings, is_likeness};
-use super::folded::{Folded, fold};
-use super::names::{Form, Name, names, tickers};
-use super::tickers::marked;
+use super::evidence::Clues;
+use super::resolution::Resolution;
 use crate::domain::{Entity, EntityId, EntityKind, EntityList};
-use aho_corasick::AhoCorasick;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -20,10 +18,7 @@ pub struct Matcher {
     /// For each entity of the dictionary the lists it is on.
     lists: Vec<Vec<EntityId>>,
     clues: Vec<Clues>,
-    tickers: HashMap<String, usize>,
-    automaton: AhoCorasick,
-    /// For each pattern of the automaton the names it stands for.
-    patterns: Vec<Vec<(usize, Name)>>,
+    lexicon: Lexicon,
 }
 
 /// An entity found in a text.
@@ -94,25 +89,18 @@ impl Matcher {
             positions.insert(list.id.clone(), entities.len());
             entities.push(list_entity(list));
         }
-        let members = dictionary.entities();
-        let patterns = patterns(members);
-        let automaton = AhoCorasick::new(patterns.keys())
+        let lexicon = Lexicon::new(dictionary.entities())
             .map_err(|error| errors.push(MatcherError::TooLarge(error.to_string())));
-        let Ok(automaton) = automaton else {
-            return Err(errors);
-        };
-        if !errors.is_empty() {
-            return Err(errors);
+        match lexicon {
+            Ok(lexicon) if errors.is_empty() => Ok(Self {
+                clues: dictionary.entities().iter().map(Clues::new).collect(),
+                lexicon,
+                lists: on_lists,
+                entities,
+                positions,
+            }),
+            _ => Err(errors),
         }
-        Ok(Self {
-            clues: members.iter().map(Clues::new).collect(),
-            tickers: ticker_positions(members),
-            patterns: patterns.into_values().collect(),
-            lists: on_lists,
-            entities,
-            positions,
-            automaton,
-        })
     }
 
     /// The entity or list with this id.
@@ -212,129 +200,14 @@ impl Matcher {
 
     /// Where the text names which entity, by the entity's position; spans in order.
     fn spans(&self, text: &str) -> BTreeMap<usize, Vec<Range<usize>>> {
+        let candidates = self.lexicon.candidates(text);
         let mut spans: BTreeMap<usize, Vec<Range<usize>>> = BTreeMap::new();
-        let mut doubtful = Vec::new();
-        let candidates = longest(self.candidates(text));
-        for (index, (range, candidate)) in candidates.iter().enumerate() {
-            match candidate {
-                Candidate::Nothing => {}
-                Candidate::Sure(position) => {
-                    spans.entry(*position).or_default().push(range.clone())
-                }
-                Candidate::Doubtful(positions) => {
-                    let enumerated = self.is_enumerated(text, &candidates, index);
-                    doubtful.push((range.clone(), positions, enumerated));
-                }
-            }
-        }
-        if doubtful.is_empty() {
-            return spans;
-        }
-        let surroundings = Surroundings::new(text);
-        // Once more for those that were too weak alone: what the text is known to name, it names again.
-        for _ in 0..2 {
-            doubtful.retain(|(range, positions, enumerated)| {
-                let strength = |&position: &usize| {
-                    let known = Known {
-                        certain: spans.contains_key(&position),
-                        enumerated: *enumerated,
-                        shared: positions.len() > 1,
-                    };
-                    let strength = surroundings.strength(range, &self.clues[position], known)?;
-                    Some((strength, std::cmp::Reverse(position)))
-                };
-                let strongest = positions.iter().filter_map(strength).max();
-                if let Some((_, std::cmp::Reverse(position))) = strongest {
-                    spans.entry(position).or_default().push(range.clone());
-                }
-                strongest.is_none()
-            });
-        }
-        for spans in spans.values_mut() {
-            spans.sort_by_key(|span| span.start);
+        for (position, range) in
+            Resolution::new(&self.entities, &self.clues, text, candidates).resolve()
+        {
+            spans.entry(position).or_default().push(range);
         }
         spans
-    }
-
-    /// Whether a candidate stands beside another company's name, with only a comma or an "and" between.
-    fn is_enumerated(
-        &self,
-        text: &str,
-        candidates: &[(Range<usize>, Candidate)],
-        index: usize,
-    ) -> bool {
-        let is_company = |candidate: &Candidate| {
-            let positions = match candidate {
-                Candidate::Nothing => &[][..],
-                Candidate::Sure(position) => std::slice::from_ref(position),
-                Candidate::Doubtful(positions) => positions,
-            };
-            positions
-                .iter()
-                .any(|&position| self.entities[position].kind == EntityKind::Company)
-        };
-        let beside = |one: usize, other: usize| {
-            let (Some((before, one)), Some((after, other))) =
-                (candidates.get(one), candidates.get(other))
-            else {
-                return false;
-            };
-            let between = &text[before.end..after.start];
-            is_company(one)
-                && is_company(other)
-                && [", ", " and ", ", and ", " & ", "/", " AND "].contains(&between)
-        };
-        beside(index, index + 1) || index > 0 && beside(index - 1, index)
-    }
-
-    /// All that may name an entity, overlapping, in any order.
-    fn candidates(&self, text: &str) -> Vec<(Range<usize>, Candidate)> {
-        let links = links(text);
-        let in_link = |range: &Range<usize>| {
-            let after = links.partition_point(|link| link.start <= range.start);
-            after > 0 && range.start < links[after - 1].end
-        };
-        let mut candidates = Vec::new();
-        for marked in marked(text) {
-            let known = marked
-                .symbols
-                .iter()
-                .find_map(|symbol| self.tickers.get(symbol));
-            let candidate = match known {
-                Some(&position) => Candidate::Sure(position),
-                // Neither its symbol nor its exchange is a name.
-                None if text[marked.range.clone()].contains(['$', ':']) => Candidate::Nothing,
-                None => continue,
-            };
-            candidates.push((marked.range, candidate));
-        }
-        let folded = Folded::new(text);
-        for hit in self.automaton.find_overlapping_iter(&folded.text) {
-            if !is_whole(&folded.text, hit.range()) {
-                continue;
-            }
-            let range = folded.original(hit.range());
-            let written = &text[range.clone()];
-            let mut doubtful = Vec::new();
-            let mut sure = None;
-            for (position, name) in &self.patterns[hit.pattern()] {
-                match name.form {
-                    Form::Free => sure = sure.or(Some(*position)),
-                    Form::Cased | Form::Ambiguous if !has_capitals(&name.written, written) => {}
-                    Form::Cased => sure = sure.or(Some(*position)),
-                    Form::Ambiguous => doubtful.push(*position),
-                }
-            }
-            if let Some(position) = sure {
-                if !is_likeness(&text[range.end..]) {
-                    candidates.push((range, Candidate::Sure(position)));
-                }
-            } else if !doubtful.is_empty() {
-                candidates.push((range, Candidate::Doubtful(doubtful)));
-            }
-        }
-        candidates.retain(|(range, _)| !in_link(range));
-        candidates
     }
 }
 
@@ -349,34 +222,12 @@ impl Found {
     }
 }
 
-/// What a part of a text may name.
-enum Candidate {
-    /// Whatever it looks like, no entity.
-    Nothing,
-    /// The entity at this position.
-    Sure(usize),
-    /// One of these, if there is evidence for it.
-    Doubtful(Vec<usize>),
-}
-
 /// In order of the first span, then of the id; those without spans last.
 fn in_order(found: impl Iterator<Item = Found>) -> Vec<Found> {
     let mut found: Vec<Found> = found.collect();
     let start = |found: &Found| found.spans.first().map_or(usize::MAX, |span| span.start);
     found.sort_by(|a, b| (start(a), &a.entity).cmp(&(start(b), &b.entity)));
     found
-}
-
-/// Of candidates that overlap, the leftmost; of those that begin together, the longest.
-fn longest(mut candidates: Vec<(Range<usize>, Candidate)>) -> Vec<(Range<usize>, Candidate)> {
-    candidates.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
-    let mut end = 0;
-    candidates.retain(|(range, _)| {
-        let free = range.start >= end;
-        end = if free { range.end } else { end };
-        free
-    });
-    candidates
 }
 
 /// Sectors as lists of the entities that have them, in order of the name.
@@ -411,105 +262,10 @@ fn list_entity(list: &EntityList) -> Entity {
     }
 }
 
-/// Folded names, each with the entities it may mean. A name that several share is ambiguous for all.
-fn patterns(entities: &[Entity]) -> BTreeMap<String, Vec<(usize, Name)>> {
-    let mut patterns: BTreeMap<String, Vec<(usize, Name)>> = BTreeMap::new();
-    for (position, entity) in entities.iter().enumerate() {
-        for name in names(entity) {
-            patterns
-                .entry(fold(&name.written))
-                .or_default()
-                .push((position, name));
-        }
-    }
-    for meanings in patterns.values_mut() {
-        if meanings
-            .iter()
-            .any(|(position, _)| *position != meanings[0].0)
-        {
-            for (_, name) in meanings {
-                name.form = Form::Ambiguous;
-            }
-        }
-    }
-    patterns
-}
-
-/// The entity of each ticker; of a ticker that several have, that whose id it is, then the first.
-fn ticker_positions(entities: &[Entity]) -> HashMap<String, usize> {
-    let mut positions = HashMap::new();
-    for (position, entity) in entities.iter().enumerate() {
-        positions.insert(entity.id.as_str().to_uppercase(), position);
-    }
-    for (position, entity) in entities.iter().enumerate() {
-        for ticker in tickers(entity) {
-            positions.entry(ticker).or_insert(position);
-        }
-    }
-    positions
-}
-
-/// Links in a text, in order: what stands in them names nothing.
-fn links(text: &str) -> Vec<Range<usize>> {
-    let mut links = Vec::new();
-    let mut start = 0;
-    for token in text.split([' ', '\n']) {
-        if token.contains("://") || token.starts_with("www.") {
-            links.push(start..start + token.len());
-        }
-        start += token.len() + 1;
-    }
-    links
-}
-
-/// Whether a range of a folded text is made of whole words: no letter, digit, dot of a domain or sign of a
-/// cashtag goes on with it. A possessive may follow, and a hyphen.
-fn is_whole(text: &str, range: Range<usize>) -> bool {
-    let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    let (before, after) = (&text[..range.start], &text[range.end..]);
-    let name = &text[range];
-    let begins_inside = name.starts_with(is_part)
-        && (before.ends_with(|c| is_part(c) || c == '$')
-            || before
-                .strip_suffix('.')
-                .is_some_and(|rest| rest.ends_with(is_part)));
-    let ends_inside = name.ends_with(is_part)
-        && (after.starts_with(|c| is_part(c) || c == '@')
-            || after
-                .strip_prefix('.')
-                .is_some_and(|rest| rest.starts_with(is_part)));
-    !begins_inside && !ends_inside
-}
-
-/// Whether a name in a text has the capitals of the dictionary: of a short word in capitals all of them, of
-/// others those that begin words.
-fn has_capitals(written: &str, found: &str) -> bool {
-    if !written.contains(char::is_uppercase) || written == found {
-        return true;
-    }
-    if !written.contains(char::is_lowercase) && written.chars().count() <= 5 {
-        return !found.contains(char::is_lowercase);
-    }
-    let words = |text: &str| {
-        text.split([' ', '-'])
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    words(written)
-        .iter()
-        .zip(words(found))
-        .all(|(written, found)| {
-            !written.contains(char::is_uppercase)
-                || found
-                    .chars()
-                    .find(|c| c.is_alphabetic())
-                    .is_none_or(char::is_uppercase)
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     fn matcher() -> Matcher {
@@ -586,44 +342,215 @@ mod tests {
         }
     }
 
-    #[test]
-    #[ignore]
-    fn explore() {
-        let matcher = matcher();
-        let file = std::env::var("EXPLORE").unwrap();
-        let texts = crate::text::test_data::texts(&file).unwrap();
-        let start = std::time::Instant::now();
-        let mut n = 0;
-        for text in &texts {
-            n += matcher.find(text).len();
+    fn dictionary() -> Dictionary {
+        let csv = "id,name,aliases,sector,kind,context\n\
+                   ACME,Acme Corp,Acme,Industrials,company,\n\
+                   GLBX,Globex Inc,Globex,Industrials,company,\n\
+                   GBANK,Globex Bank,,Financials,company,\n\
+                   SUN,Sun Inc,,Energy,company,solar|!light|!* rises\n\
+                   MOON,Moon Ltd,,,company,lunar\n\
+                   MOONX,Moon Index,Moon,,index,points\n\
+                   TIN,tin,,,commodity,\n";
+        Dictionary::from_csv(csv.as_bytes(), "test.csv").unwrap()
+    }
+
+    fn list(id: &str, entities: &[&str]) -> EntityList {
+        EntityList {
+            id: id.into(),
+            name: id.to_lowercase(),
+            entities: entities.iter().map(|id| EntityId::from(*id)).collect(),
         }
-        println!(
-            "{n} found, {} texts/s",
-            texts.len() as f64 / start.elapsed().as_secs_f64()
+    }
+
+    fn small() -> Matcher {
+        Matcher::new(&dictionary(), &[list("MINE", &["GLBX", "ACME", "ACME"])]).unwrap()
+    }
+
+    fn named(text: &str) -> String {
+        ids(&small(), text).join(" ")
+    }
+
+    #[test]
+    fn names_are_matched_whole_and_the_longest_wins() {
+        for (text, expected) in [
+            ("Acme and Globex merge", "ACME GLBX"),
+            ("globex bank is not GLOBEX", "GBANK GLBX"),
+            ("Acme's, “Globex”’s (ACME)", "ACME GLBX"),
+            ("acme is too short for lower case", ""),
+            ("Acmes Globexes Acme.com https://acme.com/Globex", ""),
+            ("Acme-backed, post-Globex", "ACME GLBX"),
+            ("Acme-like, Globex-style", ""),
+            ("$acme $GLBX $5 $1B $ACMEX", "ACME GLBX"),
+            ("(ACME) NYSE: GLBX (LON: ACME)", "ACME GLBX"),
+        ] {
+            assert_eq!(named(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_names_need_evidence() {
+        for (text, expected) in [
+            ("The sun shines", ""),
+            ("Sun shines on the crowd", ""),
+            ("Sun falls on the crowd", "SUN"),
+            ("Sun rises on strong earnings", ""),
+            ("Sun Inc shines", "SUN"),
+            ("We love Sun and its dividend", "SUN"),
+            ("Sun light, and solar power", ""),
+            (
+                "Solar power is the future. Sun agrees. Nobody else does",
+                "SUN",
+            ),
+            ("Sun it is: $SUN", "SUN"),
+            ("SUN SHINES ON CROWD", ""),
+            ("SUN FALLS ON CROWD", "SUN"),
+            ("Harrison Sun said he sold his shares", ""),
+            ("The Moon gained 40 points", "MOONX"),
+            ("Moon sends a lunar probe", "MOON"),
+            ("Moon falls", "MOONX"),
+            ("Tin cans, tin makers", "TIN"),
+        ] {
+            assert_eq!(named(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_stand_behind_what_they_hold() {
+        let text = "Globex leaves\nAcme and Globex part, Globex says";
+        let found = small().find(text);
+        let order: Vec<&str> = found.iter().map(|found| found.entity.as_str()).collect();
+        assert_eq!(order, ["GLBX", "ACME", "MINE", "sector:Industrials"]);
+        let [globex, acme, mine, sector] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!(
+            globex
+                .spans
+                .iter()
+                .map(|span| &text[span.clone()])
+                .collect::<Vec<_>>(),
+            ["Globex"; 3]
         );
-        for text in &texts {
-            let spans = matcher.spans(text);
-            for (range, candidate) in longest(matcher.candidates(text)) {
-                let around = text.replace('\n', " / ");
-                match candidate {
-                    Candidate::Doubtful(positions) => {
-                        let hit = positions
-                            .iter()
-                            .find(|p| spans.get(p).is_some_and(|s| s.contains(&range)));
-                        println!(
-                            "XX {} {} [{}] {around}",
-                            if hit.is_some() { "YES" } else { "no" },
-                            matcher.entities[*hit.unwrap_or(&positions[0])].id,
-                            &text[range.clone()]
-                        );
-                    }
-                    Candidate::Sure(p) => println!(
-                        "XX SURE {} [{}] {around}",
-                        matcher.entities[p].id,
-                        &text[range.clone()]
-                    ),
-                    _ => {}
+        assert!(globex.in_title && !acme.in_title && mine.in_title);
+        assert_eq!((mine.spans.len(), mine.relevance), (4, globex.relevance));
+        assert_eq!(mine.spans, sector.spans);
+        // 0.4 for the title, 0.2 for the beginning, 3 of 4 spans, three times.
+        assert!((globex.relevance - (0.4 + 0.2 + 0.3 * 0.75 + 0.1)).abs() < 1e-6);
+        assert!(acme.relevance < globex.relevance);
+    }
+
+    #[test]
+    fn what_the_sender_names_is_added() {
+        let given = ["ACME", "NEW", "MINE"].map(EntityId::from);
+        let found = small().find_with("Globex and Acme", &given);
+        let seen: Vec<_> = found
+            .iter()
+            .map(|found| (found.entity.as_str(), found.spans.len()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("GLBX", 1),
+                ("ACME", 1),
+                ("NEW", 0),
+                ("MINE", 0),
+                ("sector:Industrials", 2)
+            ]
+        );
+        assert_eq!(small().find_with("", &given[..1]).len(), 3);
+    }
+
+    #[test]
+    fn entities_and_lists_are_looked_up() {
+        let matcher = small();
+        assert_eq!(matcher.entity(&"ACME".into()).unwrap().name, "Acme Corp");
+        assert_eq!(
+            matcher.entity(&"MINE".into()).unwrap().kind,
+            EntityKind::List
+        );
+        assert_eq!(
+            matcher.entity(&"sector:Energy".into()).unwrap().name,
+            "Energy"
+        );
+        assert_eq!(
+            matcher.lists_of(&"ACME".into()),
+            ["sector:Industrials", "MINE"].map(EntityId::from)
+        );
+        assert!(
+            matcher.lists_of(&"TIN".into()).is_empty()
+                && matcher.lists_of(&"MINE".into()).is_empty()
+        );
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_lists_is_told() {
+        let lists = [
+            list("A", &["ACME", "NOPE"]),
+            list("ACME", &[]),
+            list("sector:Energy", &[]),
+            list("A", &[]),
+        ];
+        let errors = Matcher::new(&dictionary(), &lists).unwrap_err();
+        let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "list 'A': 'NOPE' is no id of the entity dictionary: correct it, or add it to the dictionary",
+                "list 'ACME': there is an entity or list with this id already: give the list another id",
+                "list 'sector:Energy': there is an entity or list with this id already: give the list another id",
+                "list 'A': there is an entity or list with this id already: give the list another id",
+            ]
+        );
+    }
+
+    #[test]
+    fn no_name_of_the_bundled_dictionary_means_two_without_context() {
+        let dictionary = Dictionary::bundled();
+        let mut owners: HashMap<String, &Entity> = HashMap::new();
+        for entity in dictionary.entities() {
+            let names: BTreeSet<String> = crate::text::names::names(entity)
+                .iter()
+                .map(|name| crate::text::folded::fold(&name.written))
+                .collect();
+            for name in names {
+                if let Some(other) = owners.insert(name.clone(), entity) {
+                    let both = !entity.context.is_empty() && !other.context.is_empty();
+                    assert!(both, "'{name}' is {} and {}", other.id, entity.id);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_text_is_worked_through() {
+        let matcher = matcher();
+        for unit in [
+            "Apple ",
+            "$",
+            "(",
+            ":",
+            "$AAPL",
+            "(AAPL",
+            "NYSE:",
+            "gold and ",
+            "Apple, ",
+            "-",
+            "A",
+            "Apple.\n",
+            "the Dow ",
+        ] {
+            matcher.find(&unit.repeat(65_536 / unit.len()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn spans_lie_in_the_text_in_order(text in "(Acme|acme|\\$ACME|[ .,:'\\-()\n]|Sun|Moon|Globex|Inc|shares|points|é|\\PC){0,40}") {
+            let matcher = small();
+            for found in matcher.find(&text) {
+                prop_assert!((0.0..=1.0).contains(&found.relevance));
+                prop_assert!(found.spans.iter().all(|span| text.get(span.clone()).is_some_and(|name| !name.is_empty())));
+                prop_assert!(found.spans.is_sorted_by_key(|span| span.start));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What is read out of a post's text, as pure functions: clean text, language, sentences, the entities it
 //! names, and a signature by which copies are known.
 
+mod candidates;
 mod dictionary;
 mod evidence;
 mod folded;
@@ -8,6 +9,8 @@ mod language;
 mod matcher;
 mod names;
 mod normalise;
+mod place;
+mod resolution;
 mod sentences;
 mod signature;
 mod tickers;

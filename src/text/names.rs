@@ -41,63 +41,75 @@ pub(super) fn is_ordinary(folded: &str) -> bool {
         .all(|word| known(word) || word.split('-').all(known))
 }
 
-/// The forms of an entity that are looked for as words: name and aliases, the name without its legal form
-/// and article, and the id where it is a ticker of at least three letters that is no ordinary word.
+/// The names of an entity that are looked for as words: its forms, and its id where that is a ticker of at
+/// least three letters that is no ordinary word.
 ///
 /// A form made of ordinary words is ambiguous if it is one word, or if the entity has context words. Where
 /// an entity with context words has no form made of ordinary words, its one-word forms are ambiguous.
 pub(super) fn names(entity: &Entity) -> Vec<Name> {
-    let short = without_legal_form(&entity.name);
-    let bare = entity.name.strip_prefix("The ").unwrap_or(&entity.name);
-    let aliases = entity
-        .aliases
-        .iter()
-        .filter(|alias| !alias.starts_with('$'));
-    let mut forms: Vec<&str> = aliases.map(String::as_str).chain([bare, short]).collect();
-    forms.sort_unstable();
-    forms.dedup();
-    forms.retain(|form| form.chars().count() > 1);
+    let forms = forms(entity);
     let has_context = entity.context.iter().any(|word| !word.starts_with('!'));
     let any_ordinary = forms.iter().any(|form| is_ordinary(&fold(form)));
+    let is_ambiguous = |form: &str| {
+        let one_word = !form.contains(' ');
+        if any_ordinary {
+            is_ordinary(&fold(form)) && (one_word || has_context)
+        } else {
+            one_word && has_context
+        }
+    };
+    let name = |written: &str, form| Name {
+        written: written.to_owned(),
+        form,
+    };
     let mut names: Vec<Name> = forms
         .into_iter()
-        .map(|written| {
-            let one_word = !written.contains(' ');
-            let ambiguous = if any_ordinary {
-                is_ordinary(&fold(written)) && (one_word || has_context)
-            } else {
-                one_word && has_context
-            };
-            let form = if ambiguous {
-                Form::Ambiguous
-            } else {
-                unambiguous(written)
-            };
-            Name {
-                written: written.to_owned(),
+        .map(|form| {
+            name(
                 form,
-            }
+                if is_ambiguous(form) {
+                    Form::Ambiguous
+                } else {
+                    unambiguous(form)
+                },
+            )
         })
         .collect();
     let id = entity.id.as_str();
     let is_known = |name: &Name| name.form == Form::Ambiguous && fold(&name.written) == fold(id);
     if id.len() >= 3 && is_ticker(id) && !is_ordinary(&fold(id)) && !names.iter().any(is_known) {
-        names.push(Name {
-            written: id.to_owned(),
-            form: Form::Cased,
-        });
+        names.push(name(id, Form::Cased));
     }
     names
 }
 
-/// Short words, and words of which the ordinary ones are too many to list, need their capitals.
+/// Name and aliases, and the name without its legal form, articles left out; not what stands among the
+/// aliases as `!Name`.
+fn forms(entity: &Entity) -> Vec<&str> {
+    let name = entity.name.strip_prefix("The ").unwrap_or(&entity.name);
+    let aliases = entity.aliases.iter().map(String::as_str);
+    let (marked, aliases): (Vec<&str>, Vec<&str>) =
+        aliases.partition(|alias| alias.starts_with(['$', '!']));
+    let mut forms = aliases;
+    forms.extend([name, without_legal_form(name)]);
+    forms.sort_unstable();
+    forms.dedup();
+    let is_excluded = |form: &str| {
+        marked
+            .iter()
+            .any(|marked| marked.strip_prefix('!') == Some(form))
+    };
+    forms.retain(|form| form.chars().count() > 1 && !is_excluded(form));
+    forms
+}
+
+/// Short names, and names of ordinary words written with capitals, need their capitals to count.
 fn unambiguous(written: &str) -> Form {
     let letters = written.chars().filter(|c| c.is_alphabetic()).count();
-    let lower = !written.contains(char::is_uppercase);
-    if letters < 5
-        || letters == 5 && !written.contains(char::is_lowercase)
-        || is_ordinary(&fold(written)) && !lower
-    {
+    let has_upper = written.contains(char::is_uppercase);
+    let has_lower = written.contains(char::is_lowercase);
+    let is_short = letters < 5 || letters == 5 && !has_lower;
+    if is_short || has_upper && is_ordinary(&fold(written)) {
         Form::Cased
     } else {
         Form::Free
@@ -130,33 +142,15 @@ fn is_ticker(text: &str) -> bool {
 }
 
 /// Legal forms that end a company's name and are left out in common speech.
+#[rustfmt::skip]
 const LEGAL_FORMS: &[&str] = &[
-    "inc",
-    "incorporated",
-    "corp",
-    "corporation",
-    "co",
-    "ltd",
-    "limited",
-    "plc",
-    "p.l.c",
-    "llc",
-    "se",
-    "ag",
-    "sa",
-    "s.a",
-    "s.p.a",
-    "nv",
-    "n.v",
-    "asa",
-    "oyj",
-    "a/s",
-    "pjsc",
+    "inc", "incorporated", "corp", "corporation", "co", "ltd", "limited", "plc", "p.l.c", "llc",
+    "se", "ag", "sa", "s.a", "s.p.a", "nv", "n.v", "asa", "oyj", "a/s", "pjsc",
 ];
 
-/// The name without article and legal form: `The Gap, Inc.` becomes `Gap`.
+/// The name without its legal form: `Gap, Inc.` becomes `Gap`.
 fn without_legal_form(name: &str) -> &str {
-    let mut short = name.strip_prefix("The ").unwrap_or(name);
+    let mut short = name;
     while let Some((rest, last)) = short.rsplit_once(' ')
         && is_legal_form(last)
     {
@@ -195,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn legal_forms_and_articles_are_left_out() {
+    fn legal_forms_are_left_out() {
         for (name, short) in [
             ("Apple Inc.", "Apple"),
-            ("The Gap, Inc.", "Gap"),
+            ("Gap, Inc.", "Gap"),
             ("Best Buy Co., Inc.", "Best Buy"),
             ("Eni S.p.A.", "Eni"),
             ("Merck & Co., Inc.", "Merck"),

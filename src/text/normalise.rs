@@ -77,7 +77,9 @@ impl Line {
         {
             self.text.truncate(start);
             self.comment = None;
-            self.open.retain(|&at| at < start);
+            while self.open.last().is_some_and(|&at| at >= start) {
+                self.open.pop();
+            }
         } else if let Some(&start) = self.open.last()
             && let Some(breaks) = tag(&self.text[start + 1..])
         {
@@ -109,81 +111,28 @@ fn is_dropped(character: char) -> bool {
 /// Whether what stands between `<` and `>` is an HTML tag, and if so whether it breaks the line.
 fn tag(inside: &str) -> Option<bool> {
     let body = inside.strip_prefix('/').unwrap_or(inside);
-    let length = body
-        .bytes()
-        .take_while(|b| b.is_ascii_alphanumeric() || *b == b'!')
-        .count();
-    let (name, attributes) = body.split_at(length);
-    let attributes = attributes.strip_suffix('/').unwrap_or(attributes);
-    if !attributes.trim().is_empty() && !(attributes.starts_with(' ') && attributes.contains('=')) {
-        return name.eq_ignore_ascii_case("!doctype").then_some(true);
-    }
-    let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    if BREAKING_TAGS.iter().any(|known| is(known)) {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '!';
+    let (name, rest) = body.split_at(body.find(|c| !is_name(c)).unwrap_or(body.len()));
+    let attributes = rest.strip_suffix('/').unwrap_or(rest).trim();
+    let is_proper = attributes.is_empty() || rest.starts_with(' ') && attributes.contains('=');
+    let is_among = |tags: &[&str]| tags.iter().any(|tag| tag.eq_ignore_ascii_case(name));
+    if is_among(&["!doctype"]) || is_proper && is_among(BREAKING_TAGS) {
         Some(true)
     } else {
-        INLINE_TAGS.iter().any(|known| is(known)).then_some(false)
+        (is_proper && is_among(INLINE_TAGS)).then_some(false)
     }
 }
 
+#[rustfmt::skip]
 const BREAKING_TAGS: &[&str] = &[
-    "address",
-    "article",
-    "aside",
-    "blockquote",
-    "body",
-    "br",
-    "button",
-    "center",
-    "dd",
-    "div",
-    "dl",
-    "dt",
-    "fieldset",
-    "figcaption",
-    "figure",
-    "footer",
-    "form",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "head",
-    "header",
-    "hr",
-    "html",
-    "iframe",
-    "img",
-    "input",
-    "legend",
-    "li",
-    "link",
-    "main",
-    "meta",
-    "nav",
-    "ol",
-    "option",
-    "p",
-    "pre",
-    "script",
-    "section",
-    "select",
-    "style",
-    "table",
-    "tbody",
-    "td",
-    "textarea",
-    "tfoot",
-    "th",
-    "thead",
-    "title",
-    "tr",
-    "ul",
-    "video",
+    "address", "article", "aside", "blockquote", "body", "br", "button", "center", "dd", "div",
+    "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4",
+    "h5", "h6", "head", "header", "hr", "html", "iframe", "img", "input", "legend", "li", "link",
+    "main", "meta", "nav", "ol", "option", "p", "pre", "script", "section", "select", "style",
+    "table", "tbody", "td", "textarea", "tfoot", "th", "thead", "title", "tr", "ul", "video",
 ];
 
+#[rustfmt::skip]
 const INLINE_TAGS: &[&str] = &[
     "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em",
     "font", "i", "ins", "kbd", "label", "mark", "q", "s", "samp", "small", "span", "strike",
@@ -225,110 +174,28 @@ fn parse_digits(digits: &str, radix: u32) -> Option<u32> {
 /// character reference end state").
 const WINDOWS_1252: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
 
+#[rustfmt::skip]
 const NAMED: &[(&str, char)] = &[
-    ("amp", '&'),
-    ("lt", '<'),
-    ("gt", '>'),
-    ("quot", '"'),
-    ("apos", '\''),
-    ("nbsp", '\u{a0}'),
-    ("ndash", '–'),
-    ("mdash", '—'),
-    ("lsquo", '‘'),
-    ("rsquo", '’'),
-    ("sbquo", '‚'),
-    ("ldquo", '“'),
-    ("rdquo", '”'),
-    ("bdquo", '„'),
-    ("laquo", '«'),
-    ("raquo", '»'),
-    ("hellip", '…'),
-    ("bull", '•'),
-    ("middot", '·'),
-    ("prime", '′'),
-    ("ensp", '\u{2002}'),
-    ("emsp", '\u{2003}'),
-    ("thinsp", '\u{2009}'),
-    ("shy", '\u{ad}'),
-    ("zwj", '\u{200d}'),
-    ("zwnj", '\u{200c}'),
-    ("euro", '€'),
-    ("pound", '£'),
-    ("yen", '¥'),
-    ("cent", '¢'),
-    ("curren", '¤'),
-    ("copy", '©'),
-    ("reg", '®'),
-    ("trade", '™'),
-    ("sect", '§'),
-    ("para", '¶'),
-    ("dagger", '†'),
-    ("deg", '°'),
-    ("plusmn", '±'),
-    ("times", '×'),
-    ("divide", '÷'),
-    ("frac12", '½'),
-    ("frac14", '¼'),
-    ("frac34", '¾'),
-    ("sup1", '¹'),
-    ("sup2", '²'),
-    ("sup3", '³'),
-    ("micro", 'µ'),
-    ("permil", '‰'),
-    ("ne", '≠'),
-    ("le", '≤'),
-    ("ge", '≥'),
-    ("asymp", '≈'),
-    ("larr", '←'),
-    ("uarr", '↑'),
-    ("rarr", '→'),
-    ("darr", '↓'),
-    ("iexcl", '¡'),
-    ("iquest", '¿'),
-    ("ordf", 'ª'),
-    ("ordm", 'º'),
-    ("agrave", 'à'),
-    ("aacute", 'á'),
-    ("acirc", 'â'),
-    ("atilde", 'ã'),
-    ("auml", 'ä'),
-    ("aring", 'å'),
-    ("aelig", 'æ'),
-    ("ccedil", 'ç'),
-    ("egrave", 'è'),
-    ("eacute", 'é'),
-    ("ecirc", 'ê'),
-    ("euml", 'ë'),
-    ("igrave", 'ì'),
-    ("iacute", 'í'),
-    ("icirc", 'î'),
-    ("iuml", 'ï'),
-    ("ntilde", 'ñ'),
-    ("ograve", 'ò'),
-    ("oacute", 'ó'),
-    ("ocirc", 'ô'),
-    ("otilde", 'õ'),
-    ("ouml", 'ö'),
-    ("oslash", 'ø'),
-    ("ugrave", 'ù'),
-    ("uacute", 'ú'),
-    ("ucirc", 'û'),
-    ("uuml", 'ü'),
-    ("szlig", 'ß'),
-    ("Agrave", 'À'),
-    ("Aacute", 'Á'),
-    ("Acirc", 'Â'),
-    ("Auml", 'Ä'),
-    ("Aring", 'Å'),
-    ("AElig", 'Æ'),
-    ("Ccedil", 'Ç'),
-    ("Egrave", 'È'),
-    ("Eacute", 'É'),
-    ("Ecirc", 'Ê'),
-    ("Ntilde", 'Ñ'),
-    ("Ouml", 'Ö'),
-    ("Oslash", 'Ø'),
-    ("Uuml", 'Ü'),
+    ("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\''), ("nbsp", '\u{a0}'),
+    ("ndash", '–'), ("mdash", '—'), ("lsquo", '‘'), ("rsquo", '’'), ("sbquo", '‚'),
+    ("ldquo", '“'), ("rdquo", '”'), ("bdquo", '„'), ("laquo", '«'), ("raquo", '»'),
+    ("hellip", '…'), ("bull", '•'), ("middot", '·'), ("prime", '′'), ("ensp", '\u{2002}'),
+    ("emsp", '\u{2003}'), ("thinsp", '\u{2009}'), ("shy", '\u{ad}'), ("zwj", '\u{200d}'),
+    ("zwnj", '\u{200c}'), ("euro", '€'), ("pound", '£'), ("yen", '¥'), ("cent", '¢'),
+    ("curren", '¤'), ("copy", '©'), ("reg", '®'), ("trade", '™'), ("sect", '§'), ("para", '¶'),
+    ("dagger", '†'), ("deg", '°'), ("plusmn", '±'), ("times", '×'), ("divide", '÷'),
+    ("frac12", '½'), ("frac14", '¼'), ("frac34", '¾'), ("sup1", '¹'), ("sup2", '²'),
+    ("sup3", '³'), ("micro", 'µ'), ("permil", '‰'), ("ne", '≠'), ("le", '≤'), ("ge", '≥'),
+    ("asymp", '≈'), ("larr", '←'), ("uarr", '↑'), ("rarr", '→'), ("darr", '↓'), ("iexcl", '¡'),
+    ("iquest", '¿'), ("ordf", 'ª'), ("ordm", 'º'), ("agrave", 'à'), ("aacute", 'á'),
+    ("acirc", 'â'), ("atilde", 'ã'), ("auml", 'ä'), ("aring", 'å'), ("aelig", 'æ'),
+    ("ccedil", 'ç'), ("egrave", 'è'), ("eacute", 'é'), ("ecirc", 'ê'), ("euml", 'ë'),
+    ("igrave", 'ì'), ("iacute", 'í'), ("icirc", 'î'), ("iuml", 'ï'), ("ntilde", 'ñ'),
+    ("ograve", 'ò'), ("oacute", 'ó'), ("ocirc", 'ô'), ("otilde", 'õ'), ("ouml", 'ö'),
+    ("oslash", 'ø'), ("ugrave", 'ù'), ("uacute", 'ú'), ("ucirc", 'û'), ("uuml", 'ü'),
+    ("szlig", 'ß'), ("Agrave", 'À'), ("Aacute", 'Á'), ("Acirc", 'Â'), ("Auml", 'Ä'),
+    ("Aring", 'Å'), ("AElig", 'Æ'), ("Ccedil", 'Ç'), ("Egrave", 'È'), ("Eacute", 'É'),
+    ("Ecirc", 'Ê'), ("Ntilde", 'Ñ'), ("Ouml", 'Ö'), ("Oslash", 'Ø'), ("Uuml", 'Ü'),
 ];
 
 #[cfg(test)]

@@ -47,10 +47,8 @@ fn words(text: &str) -> Vec<&str> {
     let mut tokens: Vec<&str> = text
         .split_whitespace()
         .filter(|token| !token.contains("://") && !token.starts_with("www.") && !is_mention(token))
+        .skip_while(|token| *token == "rt")
         .collect();
-    if tokens.first() == Some(&"rt") {
-        tokens.remove(0);
-    }
     while tokens
         .last()
         .is_some_and(|token| token.starts_with('#') || !token.contains(char::is_alphanumeric))

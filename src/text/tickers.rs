@@ -61,7 +61,7 @@ fn cashtag(text: &str, dollar: usize) -> Option<Marked> {
     }
     let symbol = text[start..start + length].to_uppercase();
     let mut symbols = vec![symbol.replace('/', "."), symbol.replace(['/', '-'], ".")];
-    // Not of one letter: `$SAN.MC` is not the SAN of New York.
+    // A short suffix makes another security of it: `$SAN.MC` is not the SAN of New York.
     let mut end = start + length;
     if let Some((base, suffix)) = symbol.split_once(['.', '-', '/'])
         && (suffix.len() > 3 || symbol.contains("-USD"))
@@ -97,32 +97,13 @@ fn listed(text: &str, colon: usize) -> Option<Marked> {
 }
 
 /// Exchanges as they are named before tickers, and what ids of their companies end with.
+#[rustfmt::skip]
 const EXCHANGES: &[(&str, &str)] = &[
-    ("NYSE", ""),
-    ("NASDAQ", ""),
-    ("NASDAQGS", ""),
-    ("NYSEAMERICAN", ""),
-    ("NYSEARCA", ""),
-    ("AMEX", ""),
-    ("CBOE", ""),
-    ("NSE", ""),
-    ("LON", ".L"),
-    ("LSE", ".L"),
-    ("EPA", ".PA"),
-    ("ETR", ".DE"),
-    ("FRA", ".DE"),
-    ("XETRA", ".DE"),
-    ("AMS", ".AS"),
-    ("BIT", ".MI"),
-    ("BME", ".MC"),
-    ("STO", ".ST"),
-    ("SWX", ".SW"),
-    ("CPH", ".CO"),
-    ("TSX", ".TO"),
-    ("TSE", ".TO"),
-    ("ASX", ".AX"),
-    ("HKG", ".HK"),
-    ("TYO", ".T"),
+    ("NYSE", ""), ("NASDAQ", ""), ("NASDAQGS", ""), ("NYSEAMERICAN", ""), ("NYSEARCA", ""),
+    ("AMEX", ""), ("CBOE", ""), ("NSE", ""), ("LON", ".L"), ("LSE", ".L"), ("EPA", ".PA"),
+    ("ETR", ".DE"), ("FRA", ".DE"), ("XETRA", ".DE"), ("AMS", ".AS"), ("BIT", ".MI"),
+    ("BME", ".MC"), ("STO", ".ST"), ("SWX", ".SW"), ("CPH", ".CO"), ("TSX", ".TO"),
+    ("TSE", ".TO"), ("ASX", ".AX"), ("HKG", ".HK"), ("TYO", ".T"),
 ];
 
 /// `(AAPL)`, `(AAPL, MSFT)`, `(AAPL.O)`, at its opening parenthesis.
