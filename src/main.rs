@@ -4,6 +4,7 @@ use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    one_thread_an_operation();
     let cli = squall::cli::Cli::parse();
     match squall::cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -14,6 +15,16 @@ fn main() -> ExitCode {
             eprintln!("squall: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The model shares texts among the cores itself; candle's threads, which meet after every operation, would
+/// take up to twice the processor time. Whoever sets the variable keeps the choice.
+fn one_thread_an_operation() {
+    const THREADS: &str = "RAYON_NUM_THREADS";
+    if std::env::var_os(THREADS).is_none() {
+        // SAFETY: no other thread runs yet, so none can read the environment meanwhile.
+        unsafe { std::env::set_var(THREADS, "1") };
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::domain::{Origin, Progress, SourcePartition, SourceState, Timestamp};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Progress of the source partitions that are ours.
 #[derive(Debug, Default)]
@@ -13,7 +14,12 @@ pub(super) struct ProgressBoard {
 struct Reached {
     offset: Option<i64>,
     event_time: Option<Timestamp>,
+    reported: Option<Timestamp>,
 }
+
+/// Event time that may pass without a report: in a replay, hours pass between two ticks of the clock, and
+/// DETECT learns what is usual from how the watermark moves.
+const STEP: Duration = Duration::from_secs(60);
 
 impl ProgressBoard {
     /// A partition is ours now.
@@ -26,12 +32,30 @@ impl ProgressBoard {
         self.partitions.retain(|partition, _| !over(partition));
     }
 
-    /// A record was released; `event_time` is none for one that was rejected.
-    pub(super) fn released(&mut self, origin: &Origin, event_time: Option<Timestamp>) {
-        if let Some(reached) = self.partitions.get_mut(&origin.source) {
-            reached.offset = reached.offset.max(Some(origin.offset));
-            reached.event_time = reached.event_time.max(event_time);
+    /// A record was released; `event_time` is none for one that was rejected. Returns a report when event
+    /// time has moved on by more than a step.
+    pub(super) fn released(
+        &mut self,
+        origin: &Origin,
+        event_time: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Option<Progress> {
+        let reached = self.partitions.get_mut(&origin.source)?;
+        reached.offset = reached.offset.max(Some(origin.offset));
+        reached.event_time = reached.event_time.max(event_time);
+        if reached.event_time < reached.reported.map(|reported| reported + STEP)
+            || event_time.is_none()
+        {
+            return None;
         }
+        reached.reported = reached.event_time;
+        Some(Progress {
+            partition: origin.source.clone(),
+            offset: reached.offset,
+            event_time: reached.event_time,
+            state: SourceState::Active,
+            at,
+        })
     }
 
     /// One record a partition. `remaining` gives the records not yet done, where that is known.
@@ -63,53 +87,71 @@ impl ProgressBoard {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_released_records_of_our_partitions_count() {
-        let source = |partition| SourcePartition {
+    fn source(partition: i32) -> SourcePartition {
+        SourcePartition {
             epoch: "1".into(),
             topic: "news".into(),
             partition,
+        }
+    }
+
+    fn release(
+        board: &mut ProgressBoard,
+        partition: i32,
+        offset: i64,
+        seconds: i64,
+    ) -> Option<Progress> {
+        let origin = Origin {
+            source: source(partition),
+            offset,
         };
+        board.released(
+            &origin,
+            Some(Timestamp::from_millis(seconds * 1000)),
+            Timestamp::EPOCH,
+        )
+    }
+
+    #[test]
+    fn only_released_records_of_our_partitions_count() {
         let mut board = ProgressBoard::default();
         board.assigned(source(0));
-        let time = Timestamp::from_millis(5);
-        board.released(
-            &Origin {
-                source: source(0),
-                offset: 7,
-            },
-            Some(time),
-        );
-        board.released(
-            &Origin {
-                source: source(0),
-                offset: 8,
-            },
-            Some(Timestamp::EPOCH),
-        );
-        board.released(
-            &Origin {
-                source: source(1),
-                offset: 9,
-            },
-            Some(time),
-        );
-        let report = board.report(time, |_| Some(0), true);
+        release(&mut board, 0, 7, 5);
+        release(&mut board, 0, 8, 0);
+        release(&mut board, 1, 9, 5);
+        let report = board.report(Timestamp::EPOCH, |_| Some(0), true);
         assert_eq!(report.len(), 1);
         assert_eq!(
             (report[0].offset, report[0].event_time),
-            (Some(8), Some(time))
+            (Some(8), Some(Timestamp::from_millis(5000)))
         );
         assert_eq!(report[0].state, SourceState::AtEnd);
         assert_eq!(
-            board.report(time, |_| Some(1), true)[0].state,
+            board.report(Timestamp::EPOCH, |_| Some(1), true)[0].state,
             SourceState::Paused
         );
         assert_eq!(
-            board.report(time, |_| None, false)[0].state,
+            board.report(Timestamp::EPOCH, |_| None, false)[0].state,
             SourceState::Active
         );
         board.revoked(|_| true);
-        assert!(board.report(time, |_| None, false).is_empty());
+        assert!(board.report(Timestamp::EPOCH, |_| None, false).is_empty());
+    }
+
+    #[test]
+    fn event_time_that_moves_on_is_reported_at_every_step() {
+        let mut board = ProgressBoard::default();
+        board.assigned(source(0));
+        let reported: Vec<i64> = (0..=300)
+            .step_by(20)
+            .filter(|seconds| release(&mut board, 0, *seconds, *seconds).is_some())
+            .collect();
+        assert_eq!(reported, [0, 60, 120, 180, 240, 300]);
+        assert_eq!(
+            release(&mut board, 0, 400, 10),
+            None,
+            "a late post moves nothing"
+        );
+        assert!(release(&mut board, 1, 1, 1000).is_none(), "not ours");
     }
 }

@@ -14,7 +14,7 @@ use super::reading::{Reader, Receipt};
 use super::{RoleError, Stopping, lock, report_consumer};
 use crate::broker::{Assignment, Consumer, Event, Outgoing, Producer, Record};
 use crate::config::ScoreConfig;
-use crate::domain::{DeadLetter, Origin, Post, ScoredPost, SourcePartition, Timestamp};
+use crate::domain::{DeadLetter, Origin, Post, Progress, ScoredPost, SourcePartition, Timestamp};
 use crate::telemetry::Metrics;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -114,7 +114,9 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
                 for Finished { ticket, output } in ready {
                     let records = output.records(&emitter, &metrics);
                     let acknowledged = send_all(&producer, records).await?;
-                    lock(&state).board.released(&output.origin(), output.event_time());
+                    let now = Timestamp::now();
+                    let progress = lock(&state).board.released(&output.origin(), output.event_time(), now);
+                    report(&producer, &emitter, progress.as_slice()).await?;
                     if to_acknowledge.send((ticket, acknowledged)).await.is_err() {
                         return Err(RoleError::ended("score: acknowledging", acknowledging.await));
                     }
@@ -123,9 +125,7 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
             _ = tick.tick() => {
                 let remaining = |source: &SourcePartition| lag.remaining(&source.topic, source.partition);
                 let progress = lock(&state).board.report(Timestamp::now(), remaining, lag.is_paused());
-                for one in send_all(&producer, emitter.progress(&progress)).await? {
-                    tokio::spawn(one);
-                }
+                report(&producer, &emitter, &progress).await?;
                 report_consumer(&metrics, "score", &lag);
             }
         }
@@ -138,6 +138,18 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
         .await
         .map_err(|error| RoleError::stage("score: intake", error))??;
     consumer.close().await;
+    Ok(())
+}
+
+/// Writes progress. Nothing waits for its acknowledgement: what follows in the same partition comes after it.
+async fn report(
+    producer: &Producer,
+    emitter: &Emitter,
+    progress: &[Progress],
+) -> Result<(), RoleError> {
+    for acknowledged in send_all(producer, emitter.progress(progress)).await? {
+        tokio::spawn(acknowledged);
+    }
     Ok(())
 }
 

@@ -23,8 +23,10 @@ fn every_metric_of_a_dashboard_is_exposed() {
             for target in panel["targets"].as_array().unwrap() {
                 let query = target["expr"].as_str().unwrap();
                 for (at, _) in query.match_indices("squall_") {
-                    let name: String =
-                        query[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    let name: String = query[at..]
+                        .chars()
+                        .take_while(|c| c.is_alphanumeric() || *c == '_')
+                        .collect();
                     asked += 1;
                     assert!(exposed.contains(&name), "{name} is not exposed: {query}");
                 }

@@ -186,7 +186,19 @@ impl Drop for Webhooks {
     }
 }
 
-const BAD_NEWS: [&str; 8] = [
+/// Three quiet hours up to now: what is usual is known when a burst comes.
+fn quiet_hours() -> Vec<u8> {
+    let now = squall::domain::Timestamp::now();
+    let lines = (0..180u64).map(|minute| {
+        let at = now - std::time::Duration::from_secs((180 - minute) * 60);
+        json!({"text": format!("Boeing opens office number {minute}"), "published_at": at})
+            .to_string()
+            + "\n"
+    });
+    lines.collect::<String>().into_bytes()
+}
+
+const BAD_NEWS: [&str; 20] = [
     "Boeing shares plunge 20% after fatal accident",
     "Boeing sinks as regulators open a fraud probe",
     "Boeing slashes outlook, losses widen sharply",
@@ -195,6 +207,18 @@ const BAD_NEWS: [&str; 8] = [
     "Boeing stock crashes to a record low on cash fears",
     "Boeing hit by lawsuit over accounting irregularities, shares tumble",
     "Boeing misses estimates badly, shares fall 15%",
+    "Boeing suspends dividend as debt worries grow",
+    "Boeing cuts production again, suppliers slump",
+    "Boeing tumbles after whistleblower alleges falsified inspections",
+    "Boeing shares drop as airlines cancel orders",
+    "Analysts slash targets on Boeing, warn of heavy losses",
+    "Boeing faces criminal charges, stock slides",
+    "Boeing grounded fleet will cost billions, shares sink",
+    "Boeing warns of steep quarterly loss",
+    "Boeing bonds fall to distressed levels on default fears",
+    "Boeing plunges again, worst day in decades",
+    "Boeing rating cut by Moody's on weak cash flow",
+    "Boeing stock halted after steep selloff",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,6 +232,8 @@ async fn a_burst_of_bad_news_becomes_one_signed_alert() {
         receiver.url
     ));
     let service = Service::start(&setup);
+    replay(&setup, &setup.write("quiet.jsonl", &quiet_hours()));
+    setup.wait_for(POSTS, 180);
     let client = reqwest::Client::new();
     for (n, text) in BAD_NEWS.iter().enumerate() {
         let post = json!({"id": format!("p{n}"), "text": text, "author": {"id": format!("a{n}")}});
@@ -259,6 +285,8 @@ fn a_second_signal_ends_at_once() {
         silent.local_addr().unwrap()
     ));
     let mut service = Service::start(&setup);
+    replay(&setup, &setup.write("quiet.jsonl", &quiet_hours()));
+    setup.wait_for(POSTS, 180);
     let lines: String = BAD_NEWS
         .iter()
         .enumerate()

@@ -4,7 +4,7 @@
 use crate::app::{self, Role, Run, Started};
 use crate::broker::{Outgoing, Producer};
 use crate::config::{Config, EMBEDDED, EndpointConfig, Secret};
-use crate::domain::Severity;
+use crate::domain::{Severity, Timestamp};
 use crate::telemetry::Metrics;
 use crate::text::Dictionary;
 use anyhow::Context as _;
@@ -23,6 +23,9 @@ const COMPANIES: usize = 100;
 const BURST: usize = 10;
 /// Consumer groups of the embedded broker need a few seconds to form.
 const WARM_UP: Duration = Duration::from_secs(6);
+
+/// Quiet history before, so that what is usual is known.
+const QUIET_MINUTES: u64 = 180;
 
 /// Measure the way from a post to its row and to its alert.
 #[derive(Debug, clap::Args)]
@@ -112,6 +115,19 @@ async fn feed(args: &PipelineBench, started: &Started) -> anyhow::Result<()> {
     let producer = Producer::new(&started.connection)?;
     let total = args.rate.max(1) * args.seconds.max(1);
     let burst_every = (total / COMPANIES).max(BURST + 1);
+    for minute in 0..QUIET_MINUTES {
+        let at = Timestamp::now() - Duration::from_secs((QUIET_MINUTES - minute) * 60);
+        let text = format!(
+            "$ZQ{:03} opens office number {minute}",
+            minute as usize % COMPANIES
+        );
+        send(
+            &producer,
+            &serde_json::json!({ "text": text, "published_at": at }),
+        )
+        .await?;
+    }
+    tokio::time::sleep(WARM_UP).await;
     let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / args.rate.max(1) as f64));
     for n in 0..total {
         tick.tick().await;
@@ -122,19 +138,27 @@ async fn feed(args: &PipelineBench, started: &Started) -> anyhow::Result<()> {
                 n * 7 % COMPANIES
             ),
         };
-        let payload =
-            serde_json::json!({ "text": text, "author": { "id": format!("author-{n}") } });
-        let record = Outgoing {
-            topic: "social".into(),
-            partition: None,
-            key: String::new(),
-            payload: serde_json::to_vec(&payload)?,
-            timestamp: None,
-        };
-        tokio::spawn(producer.send(record).await?);
+        let author = format!("author-{n}");
+        send(
+            &producer,
+            &serde_json::json!({ "text": text, "author": { "id": author } }),
+        )
+        .await?;
     }
     // What is under way arrives before the drain begins.
     tokio::time::sleep(Duration::from_secs(3)).await;
+    Ok(())
+}
+
+async fn send(producer: &Producer, post: &serde_json::Value) -> anyhow::Result<()> {
+    let record = Outgoing {
+        topic: "social".into(),
+        partition: None,
+        key: String::new(),
+        payload: serde_json::to_vec(post)?,
+        timestamp: None,
+    };
+    tokio::spawn(producer.send(record).await?);
     Ok(())
 }
 
