@@ -5,15 +5,17 @@
 
 mod api;
 mod roles;
+mod running;
 
 pub use roles::Role;
+use running::Running;
 
-use crate::broker::{BrokerError, Connection, EmbeddedBroker, Lag, Producer, Stop};
-use crate::config::{Config, EMBEDDED, duration};
+use crate::broker::{BrokerError, Connection, EmbeddedBroker, Producer, Stop};
+use crate::config::{Config, EMBEDDED};
 use crate::domain::AlertMessage;
 use crate::model::Model;
 use crate::notify::Notifier;
-use crate::pipeline::{Emitter, Encoder, Reader, RoleError, Stopper};
+use crate::pipeline::{Emitter, Encoder, Reader};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Metrics;
@@ -24,14 +26,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Work that may wait before the encoder; each is one post.
 const ENCODER_QUEUE: usize = 1024;
-/// When the drain has so much time left, what cannot be delivered is left for the next start.
-const GIVE_UP_BEFORE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long the broker may take for what comes through the API; whoever sent it is told.
+const INTAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long open HTTP connections may take to end.
 const CLOSE_CONNECTIONS: Duration = Duration::from_secs(2);
 
@@ -68,6 +68,8 @@ struct Parts {
     config: Config,
     connection: Connection,
     producer: Producer,
+    /// For what comes through the API.
+    intake: Producer,
     emitter: Emitter,
     metrics: Metrics,
     matcher: Arc<Matcher>,
@@ -75,16 +77,6 @@ struct Parts {
     scoring: Option<(Arc<Reader>, Encoder)>,
     notifier: Notifier,
     link_base: String,
-}
-
-/// The roles under way.
-#[derive(Default)]
-struct Running {
-    tasks: JoinSet<(Role, Result<(), RoleError>)>,
-    /// In the order of the data, which is the order in which they are drained.
-    stoppers: Vec<(Role, Stopper)>,
-    /// Tells of each role whether it has joined its consumer group.
-    joining: Vec<(Role, Lag)>,
 }
 
 /// Opens the dictionary the configuration names.
@@ -183,6 +175,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let parts = Arc::new(Parts {
         producer: Producer::new(&connection)?,
+        intake: Producer::with_timeout(&connection, INTAKE_TIMEOUT)?,
         emitter: Emitter::new(&connection),
         link_base: link_base(&config, address),
         connection,
@@ -218,7 +211,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
 
     let failed = tokio::select! {
         () = shutdown.cancelled() => None,
-        Some(ended) = running.tasks.join_next() => Some(failure(ended)),
+        failure = running.failure() => Some(failure),
     };
     let stop = if embedded { Stop::AtEnd } else { Stop::Now };
     let drained = running
@@ -283,59 +276,5 @@ fn link_base(config: &Config, address: Option<SocketAddr>) -> String {
     match config.api.public_url.trim_end_matches('/') {
         "" => format!("http://{}", address.unwrap_or(config.api.listen)),
         url => url.to_owned(),
-    }
-}
-
-/// A role has ended although nobody stopped it.
-fn failure(ended: Result<(Role, Result<(), RoleError>), JoinError>) -> anyhow::Error {
-    match ended {
-        Ok((role, Err(error))) => {
-            anyhow::Error::new(error).context(format!("role {role} cannot go on"))
-        }
-        Ok((role, Ok(()))) => anyhow::anyhow!("role {role} has ended unasked"),
-        Err(error) => anyhow::anyhow!("a role has failed: {error}"),
-    }
-}
-
-impl Running {
-    /// Stops the roles one after the other, in the order of the data, under one deadline.
-    async fn drain(
-        mut self,
-        stop: Stop,
-        deadline: Duration,
-        give_up: &CancellationToken,
-    ) -> anyhow::Result<()> {
-        let until = Instant::now() + deadline;
-        let give_up = give_up.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep_until(until - GIVE_UP_BEFORE_DEADLINE.min(deadline / 2)).await;
-            give_up.cancel();
-        });
-        let mut failed = None;
-        let mut ended = BTreeSet::new();
-        for (role, stopper) in &self.stoppers {
-            stopper.stop(stop);
-            while !ended.contains(role) {
-                match tokio::time::timeout_at(until, self.tasks.join_next()).await {
-                    Ok(Some(Ok((role, Ok(()))))) => drop(ended.insert(role)),
-                    Ok(Some(Ok((role, Err(error))))) => {
-                        ended.insert(role);
-                        failed.get_or_insert_with(|| failure(Ok((role, Err(error)))));
-                    }
-                    Ok(Some(Err(error))) => return Err(failure(Err(error))),
-                    // The role ended before the drain began: its failure is known.
-                    Ok(None) => break,
-                    Err(_) => bail!(
-                        "drain: role {role} still had work after run.drain_deadline ({}): {}",
-                        duration::format(deadline),
-                        match stop {
-                            Stop::AtEnd => "what the embedded broker still held is lost",
-                            Stop::Now => "it is in Kafka, and comes again after the next start",
-                        }
-                    ),
-                }
-            }
-        }
-        failed.map_or(Ok(()), Err)
     }
 }

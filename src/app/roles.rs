@@ -96,9 +96,7 @@ pub(super) fn start(
                 metrics: parts.metrics.clone(),
             };
             let consumer = consumer(&topics)?;
-            running
-                .tasks
-                .spawn(async move { (role, score::run(score, consumer, stopping).await) });
+            running.spawn(role, stopper, score::run(score, consumer, stopping));
         }
         Role::Store => {
             let Some(database) = parts.store.clone() else {
@@ -112,9 +110,7 @@ pub(super) fn start(
                 metrics: parts.metrics.clone(),
             };
             let consumer = consumer(&topics::STORED)?;
-            running
-                .tasks
-                .spawn(async move { (role, store::run(store, consumer, stopping).await) });
+            running.spawn(role, stopper, store::run(store, consumer, stopping));
         }
         Role::Detect => {
             let detect = detect::Detect {
@@ -125,9 +121,7 @@ pub(super) fn start(
                 metrics: parts.metrics.clone(),
             };
             let consumer = consumer(&[topics::MENTIONS])?;
-            running
-                .tasks
-                .spawn(async move { (role, detect::run(detect, consumer, stopping).await) });
+            running.spawn(role, stopper, detect::run(detect, consumer, stopping));
         }
         Role::Notify => {
             let matcher = parts.matcher.clone();
@@ -145,12 +139,13 @@ pub(super) fn start(
             };
             let consumer = consumer(&[topics::ALERTS])?;
             let give_up = give_up.clone();
-            running.tasks.spawn(async move {
-                (role, notify::run(notify, consumer, stopping, give_up).await)
-            });
+            running.spawn(
+                role,
+                stopper,
+                notify::run(notify, consumer, stopping, give_up),
+            );
         }
         Role::Api => return Ok(()),
     }
-    running.stoppers.push((role, stopper));
     Ok(())
 }

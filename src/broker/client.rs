@@ -75,7 +75,10 @@ impl Connection {
 
     /// Asks the cluster for its topics.
     fn refresh(&mut self) -> Result<(), BrokerError> {
-        let client: BaseConsumer = self.settings().create().map_err(BrokerError::Settings)?;
+        let client: BaseConsumer = self
+            .settings(&[])
+            .create()
+            .map_err(|error| BrokerError::settings(&error))?;
         let metadata = client
             .fetch_metadata(None, FIRST_CONTACT)
             .map_err(|error| BrokerError::Unreachable {
@@ -90,36 +93,43 @@ impl Connection {
         Ok(())
     }
 
-    /// Creates squall's own topics, and the source topics, where they are missing.
+    /// Creates squall's own topics where they are missing. A source topic that is missing is an error: a
+    /// mistyped name must not become a silent monitor.
     ///
     /// # Errors
-    /// [`BrokerError::Topic`] when the cluster refuses.
+    /// [`BrokerError::NoTopic`], or [`BrokerError::Topic`] when the cluster refuses to create one.
     pub async fn create_topics(&mut self, config: &Config) -> Result<(), BrokerError> {
-        let sources = config
+        if let Some(missing) = config
             .topics
             .iter()
-            .map(|topic| (topic.name.as_str(), self.kafka.partitions));
-        let missing: Vec<NewTopic<'_>> = topics::own(self.kafka.partitions)
-            .into_iter()
-            .chain(sources)
+            .find(|topic| self.partitions(&topic.name) == 0)
+        {
+            return Err(BrokerError::NoTopic(missing.name.clone()));
+        }
+        let own = topics::own(self.kafka.partitions);
+        let missing: Vec<NewTopic<'_>> = own
+            .iter()
             .filter(|(name, _)| self.partitions(name) == 0)
-            .map(|(name, count)| NewTopic::new(name, count, TopicReplication::Fixed(-1)))
+            .map(|(name, count)| NewTopic::new(name, *count, TopicReplication::Fixed(-1)))
             .collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let admin: AdminClient<DefaultClientContext> =
-            self.settings().create().map_err(BrokerError::Settings)?;
+        let names = missing
+            .iter()
+            .map(|topic| topic.name)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let admin: AdminClient<DefaultClientContext> = self
+            .settings(&[])
+            .create()
+            .map_err(|error| BrokerError::settings(&error))?;
         let options = AdminOptions::new().operation_timeout(Some(FIRST_CONTACT));
         let results = admin
             .create_topics(&missing, &options)
             .await
             .map_err(|error| BrokerError::Topic {
-                topic: missing
-                    .iter()
-                    .map(|t| t.name)
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                topic: names.clone(),
                 problem: error.to_string(),
             })?;
         for result in results {
@@ -132,20 +142,21 @@ impl Connection {
                 });
             }
         }
-        self.wait_for_topics(config).await
+        tracing::info!(topics = names, "created");
+        self.wait_for_topics().await
     }
 
     /// A topic just created shows up in the cluster's metadata a little later.
-    async fn wait_for_topics(&mut self, config: &Config) -> Result<(), BrokerError> {
+    async fn wait_for_topics(&mut self) -> Result<(), BrokerError> {
         for _ in 0..50 {
-            self.refresh()?;
-            let sources = config.topics.iter().map(|topic| topic.name.as_str());
-            let own = topics::own(1);
-            if own
+            let mut asking = self.clone();
+            let asked = tokio::task::spawn_blocking(move || asking.refresh().map(|()| asking));
+            *self = asked
+                .await
+                .map_err(|error| BrokerError::Embedded(error.to_string()))??;
+            if topics::own(1)
                 .iter()
-                .map(|(name, _)| *name)
-                .chain(sources)
-                .all(|name| self.partitions(name) > 0)
+                .all(|(name, _)| self.partitions(name) > 0)
             {
                 return Ok(());
             }
@@ -172,17 +183,23 @@ impl Connection {
         format!("{}-{role}", self.kafka.group)
     }
 
-    /// Settings of every client; the user's own come last and win.
-    pub(super) fn settings(&self) -> ClientConfig {
+    /// Settings of a client: squall's defaults, over them the user's own. Those that correctness rests on the
+    /// configuration does not let through.
+    pub(super) fn settings(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut settings = ClientConfig::new();
         settings
-            .set("bootstrap.servers", &self.brokers)
             .set("client.id", "squall")
             .set("topic.metadata.refresh.interval.ms", "60000")
-            .set("allow.auto.create.topics", "false");
+            .set("allow.auto.create.topics", "false")
+            // OpenSSL is built in and knows no system folder: look for the system's certificates.
+            .set("ssl.ca.location", "probe");
+        for (key, value) in defaults {
+            settings.set(*key, *value);
+        }
         for (key, value) in &self.kafka.client {
             settings.set(key, value.expose());
         }
+        settings.set("bootstrap.servers", &self.brokers);
         settings
     }
 }

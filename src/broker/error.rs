@@ -15,9 +15,39 @@ pub enum BrokerError {
         /// What the client says.
         problem: String,
     },
-    /// The client refused its settings.
-    #[error("kafka.client: {0}: see librdkafka's list of settings")]
-    Settings(KafkaError),
+    /// The client refused a setting. Its value may be secret and is not shown.
+    #[error("kafka.client.{key}: {problem}: see librdkafka's list of settings")]
+    Settings {
+        /// The setting; empty where the client names none.
+        key: String,
+        /// What the client says.
+        problem: String,
+    },
+    /// The cluster does not let this client in, or not read.
+    #[error(
+        "kafka group {group}: {source}: grant READ on the source topics, READ and WRITE on squall.*, and READ on the group, or check kafka.client"
+    )]
+    Refused {
+        /// The consumer group.
+        group: String,
+        /// What the client says.
+        source: KafkaError,
+    },
+    /// A partition begins again below what was committed.
+    #[error(
+        "kafka {partition}: begins again at {offset}, but {committed} was committed: the topic was recreated: give kafka.epoch another name, so that its posts are not taken for repeats"
+    )]
+    Recreated {
+        /// `topic:partition`.
+        partition: String,
+        /// Offset of the first record read.
+        offset: i64,
+        /// Offset committed before.
+        committed: i64,
+    },
+    /// A source topic does not exist.
+    #[error("kafka topic {0}: does not exist: correct its name under [[topics]], or create it")]
+    NoTopic(String),
     /// A topic could not be created.
     #[error("kafka topic {topic}: cannot be created: {problem}: create it, or allow squall to")]
     Topic {
@@ -56,8 +86,17 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
-    /// Whether trying again may help.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Call { .. })
+    /// A refused setting, without its value.
+    pub(super) fn settings(error: &KafkaError) -> Self {
+        match error {
+            KafkaError::ClientConfig(_, description, key, _) => Self::Settings {
+                key: key.clone(),
+                problem: description.clone(),
+            },
+            other => Self::Settings {
+                key: String::new(),
+                problem: other.to_string(),
+            },
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::{BrokerError, Connection};
 use crate::domain::Timestamp;
 use futures::future::BoxFuture;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,20 +41,30 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Makes a producer.
+    /// Makes a producer that never gives up a record.
     ///
     /// # Errors
     /// [`BrokerError::Settings`] when the client refuses its settings.
     pub fn new(connection: &Connection) -> Result<Self, BrokerError> {
+        Self::with_timeout(connection, Duration::ZERO)
+    }
+
+    /// Makes a producer that gives a record up after `timeout`, for callers who are told and can try again;
+    /// zero never does.
+    ///
+    /// # Errors
+    /// [`BrokerError::Settings`] when the client refuses its settings.
+    pub fn with_timeout(connection: &Connection, timeout: Duration) -> Result<Self, BrokerError> {
         let client = connection
-            .settings()
-            .set("enable.idempotence", "true")
-            .set("message.timeout.ms", "0")
-            .set("linger.ms", "2")
-            .set("compression.type", "lz4")
-            .set("queue.buffering.max.kbytes", "32768")
+            .settings(&[
+                ("enable.idempotence", "true"),
+                ("message.timeout.ms", &timeout.as_millis().to_string()),
+                ("linger.ms", "2"),
+                ("compression.type", "lz4"),
+                ("queue.buffering.max.kbytes", "32768"),
+            ])
             .create()
-            .map_err(BrokerError::Settings)?;
+            .map_err(|error| BrokerError::settings(&error))?;
         let room = if connection.embedded {
             Some(Arc::new(Room::new(connection)?))
         } else {
@@ -87,7 +97,7 @@ impl Producer {
             (_, partition) => partition,
         };
         if let (Some(room), Some(partition)) = (&self.room, partition) {
-            room.take(&topic, partition, bytes).await?;
+            room.take(&topic, partition, bytes).await;
         }
         let delivery = loop {
             let mut outgoing = FutureRecord::<str, [u8]>::to(&topic).payload(&payload);
@@ -115,13 +125,6 @@ impl Producer {
                 Err(_) => Err(failed(&topic, KafkaError::Canceled)),
             }
         }))
-    }
-
-    /// Waits until everything handed over was acknowledged, or the time is over. Blocking.
-    pub fn flush(&self, timeout: Duration) -> Result<(), BrokerError> {
-        self.client
-            .flush(timeout)
-            .map_err(|source| failed("flush", source))
     }
 
     fn spread(&self, key: &str, topic: &str) -> i32 {

@@ -57,12 +57,11 @@ impl Room {
     pub(super) fn new(connection: &Connection) -> Result<Self, BrokerError> {
         let roles = ["score", "store", "detect", "notify"];
         let readers = roles.into_iter().map(|role| {
+            let group = connection.group(role);
             let client: BaseConsumer = connection
-                .settings()
-                .set("group.id", connection.group(role))
-                .set("enable.auto.commit", "false")
+                .settings(&[("group.id", &group), ("enable.auto.commit", "false")])
                 .create()
-                .map_err(BrokerError::Settings)?;
+                .map_err(|error| BrokerError::settings(&error))?;
             Ok((role, Arc::new(client)))
         });
         Ok(Self {
@@ -72,12 +71,7 @@ impl Room {
     }
 
     /// Waits until `bytes` more fit, and counts them.
-    pub(super) async fn take(
-        &self,
-        topic: &Arc<str>,
-        partition: i32,
-        bytes: usize,
-    ) -> Result<(), BrokerError> {
+    pub(super) async fn take(&self, topic: &Arc<str>, partition: i32, bytes: usize) {
         let key = (topic.clone(), partition);
         loop {
             {
@@ -86,10 +80,17 @@ impl Room {
                 if lane.has_room(bytes) {
                     lane.records += 1;
                     lane.bytes += bytes;
-                    return Ok(());
+                    return;
                 }
             }
-            let committed = self.committed(topic, partition).await?;
+            let committed = match self.committed(topic, partition).await {
+                Ok(committed) => committed,
+                // A hiccup of the broker in this process: there is no room until it answers.
+                Err(error) => {
+                    tracing::warn!(%error, "the embedded broker does not answer: asking again");
+                    0
+                }
+            };
             let mut made_room = false;
             {
                 let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);

@@ -36,6 +36,9 @@ pub enum Outcome {
     Failed,
     /// The receiver answered 410 Gone: no further attempt is made.
     Gone,
+    /// The alert was older than `detect.max_alert_age`: no attempt was made.
+    #[serde(rename = "too_old")]
+    TooOld,
 }
 
 impl Outcome {
@@ -45,6 +48,7 @@ impl Outcome {
             Self::Delivered => "delivered",
             Self::Failed => "failed",
             Self::Gone => "gone",
+            Self::TooOld => "too_old",
         }
     }
 }

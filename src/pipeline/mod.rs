@@ -77,7 +77,7 @@ impl Stopper {
 
 impl Stopping {
     /// Waits for the request; never resolves a second time.
-    async fn requested(&mut self) -> Stop {
+    pub(crate) async fn requested(&mut self) -> Stop {
         while self.0.changed().await.is_ok() {
             if let Some(stop) = *self.0.borrow_and_update() {
                 return stop;

@@ -46,14 +46,15 @@ pub struct Notify {
 struct UnderWay {
     record: Record,
     deliveries: Vec<JoinHandle<Option<Result<Acknowledged, BrokerError>>>>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Runs until the consumer has stopped and what is under way has ended or `give_up` comes: what has not
-/// ended then is not committed, and will be delivered after the next start under the same id.
+/// Runs until the consumer has stopped and what is under way has ended, or `give_up` comes. What has not
+/// ended then is not committed: with a real Kafka it is delivered after the next start, under the same id.
 ///
 /// # Errors
-/// [`RoleError`] when the broker fails for good.
+/// [`RoleError`] when the broker fails for good, or when alerts were given up that the embedded broker takes
+/// with it.
 pub async fn run(
     notify: Notify,
     mut consumer: Consumer,
@@ -63,22 +64,33 @@ pub async fn run(
     let lag = consumer.lag();
     let in_flight = Arc::new(Semaphore::new(notify.in_flight));
     let (to_finish, under_way) = mpsc::channel(notify.in_flight);
-    let finishing = tokio::spawn(finish(under_way, consumer.commits()));
+    let mut finishing = tokio::spawn(finish(under_way, consumer.commits()));
     let mut lanes = Lanes::default();
     let mut silenced = Silenced::default();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut dies_with_us = false;
     loop {
         tokio::select! {
-            stop = stopping.requested() => consumer.stop(stop),
+            ended = &mut finishing => {
+                return Err(RoleError::ended("notify: deliveries", ended.map(|ended| ended.map(drop))));
+            }
+            stop = stopping.requested() => {
+                dies_with_us = stop == Stop::AtEnd;
+                consumer.stop(stop);
+            }
             _ = tick.tick() => report_consumer(&notify.metrics, "notify", &lag),
             event = consumer.next() => match event {
                 Some(Event::Record(record)) => {
                     let waiting = in_flight.clone().acquire_owned();
-                    let Some(Ok(permit)) = give_up.run_until_cancelled(waiting).await else { break };
-                    let deliveries = notify.start(&record, &mut lanes, &mut silenced, &give_up).await?;
+                    // Given up: nothing is begun any more, and what is not begun counts as not delivered.
+                    let permit = give_up.run_until_cancelled(waiting).await.and_then(Result::ok);
+                    let deliveries = match permit {
+                        Some(_) => notify.start(&record, &mut lanes, &mut silenced, &give_up).await?,
+                        None => vec![tokio::spawn(std::future::ready(None))],
+                    };
                     let message = UnderWay { record, deliveries, _permit: permit };
                     if to_finish.send(message).await.is_err() {
-                        return Err(RoleError::ended("notify: deliveries", finishing.await));
+                        return Err(RoleError::stage("notify", "its deliveries have ended"));
                     }
                 }
                 Some(Event::Assigned(_) | Event::Revoked(_)) => {}
@@ -88,22 +100,34 @@ pub async fn run(
             },
         }
     }
-    consumer.stop(Stop::Now);
     drop(to_finish);
-    finishing
+    let given_up = finishing
         .await
         .map_err(|error| RoleError::stage("notify: deliveries", error))??;
     consumer.close().await;
+    if given_up > 0 && dies_with_us {
+        return Err(RoleError::Stage(format!(
+            "{given_up} alert messages were not delivered before run.drain_deadline, and are lost with the embedded broker"
+        )));
+    }
+    if given_up > 0 {
+        tracing::warn!(
+            given_up,
+            "alert messages were not delivered: they are after the next start"
+        );
+    }
     Ok(())
 }
 
 /// Commits messages in the order in which they came, each when its deliveries have ended and how they ended
-/// is written. Stops at the first that was given up.
+/// is written; none behind the first that was given up. Returns how many were.
 async fn finish(
     mut under_way: mpsc::Receiver<UnderWay>,
     commits: Commits,
-) -> Result<(), RoleError> {
+) -> Result<usize, RoleError> {
+    let mut given_up = 0;
     while let Some(message) = under_way.recv().await {
+        let mut complete = true;
         for delivery in message.deliveries {
             match delivery
                 .await
@@ -112,22 +136,21 @@ async fn finish(
                 Some(acknowledged) => {
                     acknowledged?.await?;
                 }
-                None => {
-                    under_way.close();
-                    while under_way.recv().await.is_some() {}
-                    return Ok(());
-                }
+                None => complete = false,
             }
         }
-        let record = message.record;
-        commits.done(
-            &record.topic,
-            record.partition,
-            record.assignment,
-            record.offset + 1,
-        );
+        given_up += usize::from(!complete);
+        if given_up == 0 {
+            let record = message.record;
+            commits.done(
+                &record.topic,
+                record.partition,
+                record.assignment,
+                record.offset + 1,
+            );
+        }
     }
-    Ok(())
+    Ok(given_up)
 }
 
 impl Notify {
@@ -154,9 +177,31 @@ impl Notify {
                 return Ok(Vec::new());
             }
         };
+        let wanting = self
+            .notifier
+            .endpoints()
+            .iter()
+            .filter(|endpoint| endpoint.wants(message.severity));
         if silenced.covers(&message, self.max_alert_age) {
-            tracing::info!(alert = %message.alert_id, entity = %message.entity, "too old to be delivered: stored only");
-            return Ok(Vec::new());
+            tracing::warn!(alert = %message.alert_id, entity = %message.entity,
+                "older than detect.max_alert_age: stored, not delivered");
+            let marked = wanting.map(|endpoint| {
+                let delivery = too_old(&message, endpoint.name());
+                self.metrics
+                    .deliveries
+                    .with([&delivery.endpoint, delivery.outcome.name()])
+                    .inc();
+                let notify = self.clone();
+                tokio::spawn(async move {
+                    Some(
+                        notify
+                            .producer
+                            .send(notify.emitter.delivery(&delivery))
+                            .await,
+                    )
+                })
+            });
+            return Ok(marked.collect());
         }
         let body: Arc<[u8]> = alert_body(&message, &*self.entity_name, &self.link_base).into();
         let message = Arc::new(message);
@@ -196,10 +241,15 @@ impl Notify {
             // Changes never come: the other end is dropped when that delivery has ended.
             while before.changed().await.is_ok() {}
         }
-        let delivery = self
+        let Some(delivery) = self
             .notifier
             .deliver(&endpoint, &message, &body, &give_up)
-            .await?;
+            .await
+        else {
+            tracing::error!(endpoint = endpoint.name(), alert = %message.alert_id, message = %message.id,
+                "an alert was not delivered before the end of the drain");
+            return None;
+        };
         self.count(&delivery, &message);
         Some(self.producer.send(self.emitter.delivery(&delivery)).await)
     }
@@ -219,6 +269,22 @@ impl Notify {
             tracing::warn!(endpoint = %delivery.endpoint, message = %delivery.message_id, error = %delivery.error,
                 attempts = delivery.attempts, "an alert could not be delivered");
         }
+    }
+}
+
+/// How the delivery of an alert ends that is too old.
+fn too_old(message: &AlertMessage, endpoint: &str) -> Delivery {
+    let now = Timestamp::now();
+    Delivery {
+        message_id: message.id.clone(),
+        alert_id: message.alert_id.clone(),
+        endpoint: endpoint.to_owned(),
+        outcome: Outcome::TooOld,
+        attempts: 0,
+        status: None,
+        error: "older than detect.max_alert_age".to_owned(),
+        first_attempt_at: now,
+        ended_at: now,
     }
 }
 

@@ -1,0 +1,377 @@
+//! What the poll thread and the role know together of the partitions that are ours, and the callbacks of
+//! the client that keep it up to date. All callbacks run on the poll thread.
+
+use super::{Assignment, CALL_TIMEOUT, Event, Partition, Stop};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    partitions: Mutex<HashMap<Partition, Owned>>,
+    next_assignment: AtomicU64,
+    /// Rebalances since the poll thread looked last.
+    rebalances: Mutex<VecDeque<Event>>,
+    pub(super) stop: Mutex<Option<Stop>>,
+    pub(super) close: AtomicBool,
+    /// Whether the group has formed with this member, even if it got no partition.
+    pub(super) joined: AtomicBool,
+    pub(super) paused: AtomicBool,
+    pub(super) blocked_micros: AtomicU64,
+}
+
+/// One partition that is ours.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Owned {
+    pub(super) assignment: Assignment,
+    /// What was committed when it became ours.
+    pub(super) begun_at: Option<i64>,
+    /// Offset behind the last record delivered.
+    pub(super) delivered: Option<i64>,
+    /// Offset to be committed next.
+    done: Option<i64>,
+    /// Offset whose commit is under way.
+    committing: Option<i64>,
+    committed: Option<i64>,
+    statistics: Option<Statistics>,
+}
+
+/// What the client's own statistics say of a partition.
+#[derive(Debug, Clone, Copy)]
+struct Statistics {
+    low: i64,
+    /// Offset behind the last record that can be read.
+    end: i64,
+    /// Next offset to be fetched; records before it are delivered or queued in the client.
+    next: i64,
+    queued: i64,
+}
+
+impl Owned {
+    /// Records not yet done. 0 when everything there is was delivered and is committed; so control records of
+    /// transactions, which are never delivered, do not count.
+    fn remaining(&self) -> Option<i64> {
+        let Statistics {
+            low,
+            end,
+            next,
+            queued,
+        } = self.statistics?;
+        let committed = self.committed.or(self.begun_at);
+        let empty = end <= low;
+        let read = next >= end && queued == 0;
+        let all_done = self
+            .delivered
+            .is_none_or(|delivered| committed >= Some(delivered));
+        if empty || (read && all_done) {
+            return Some(0);
+        }
+        Some((end - committed.unwrap_or(0).max(low)).max(1))
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Books {
+    /// Changes what is known of a partition, if it is ours.
+    pub(super) fn with<R>(
+        &self,
+        key: &Partition,
+        change: impl FnOnce(&mut Owned) -> R,
+    ) -> Option<R> {
+        lock(&self.partitions).get_mut(key).map(change)
+    }
+
+    pub(super) fn ours(&self) -> HashMap<Partition, Owned> {
+        lock(&self.partitions).clone()
+    }
+
+    pub(super) fn take_rebalances(&self) -> VecDeque<Event> {
+        std::mem::take(&mut lock(&self.rebalances))
+    }
+
+    /// Everything before `next` is done, if the assignment under which it was read still holds.
+    pub(super) fn done(&self, key: &Partition, assignment: Assignment, next: i64) {
+        self.with(key, |owned| {
+            if owned.assignment == assignment {
+                owned.done = owned.done.max(Some(next));
+            }
+        });
+    }
+
+    pub(super) fn remaining(&self, key: &Partition) -> Option<i64> {
+        self.with(key, |owned| owned.remaining()).flatten()
+    }
+
+    /// Commits what is done in the chosen partitions.
+    pub(super) fn commit(
+        &self,
+        client: &BaseConsumer<Context>,
+        mode: CommitMode,
+        chosen: impl Fn(&Partition) -> bool,
+    ) {
+        let mut list = TopicPartitionList::new();
+        for (key, owned) in lock(&self.partitions)
+            .iter_mut()
+            .filter(|(key, _)| chosen(key))
+        {
+            if let Some(next) = owned.done.take()
+                && list
+                    .add_partition_offset(&key.0, key.1, Offset::Offset(next))
+                    .is_ok()
+            {
+                owned.committing = Some(next);
+            }
+        }
+        if list.count() == 0 {
+            return;
+        }
+        let result = client.commit(&list, mode);
+        // An asynchronous commit that was sent is answered through the callback.
+        if matches!(mode, CommitMode::Sync) || result.is_err() {
+            self.answered(&result, &list);
+        }
+    }
+
+    /// A commit was answered. What failed is committed again with the next one, unless more is done by then.
+    fn answered(&self, result: &KafkaResult<()>, list: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::warn!(%error, "offsets were not committed: they are tried again");
+        }
+        for element in list.elements() {
+            let key = (element.topic().into(), element.partition());
+            let failed = result.is_err() || element.error().is_err();
+            self.with(&key, |owned| {
+                let Some(next) = owned.committing else { return };
+                if element.offset() != Offset::Offset(next) {
+                    return;
+                }
+                owned.committing = None;
+                if failed {
+                    owned.done = owned.done.max(Some(next));
+                } else {
+                    owned.committed = owned.committed.max(Some(next));
+                }
+            });
+        }
+    }
+}
+
+/// Callbacks of the client.
+pub(super) struct Context(pub(super) Arc<Books>);
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => {
+                tracing::error!(target: "librdkafka", facility, "{message}")
+            }
+            RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
+            _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn stats(&self, statistics: rdkafka::Statistics) {
+        for (name, topic) in statistics.topics {
+            let name: Arc<str> = name.into();
+            for (id, partition) in topic.partitions {
+                let end = if partition.ls_offset >= 0 {
+                    partition.ls_offset
+                } else {
+                    partition.hi_offset
+                };
+                if end >= 0 {
+                    let statistics = Statistics {
+                        low: partition.lo_offset.max(0),
+                        end,
+                        next: partition.next_offset,
+                        queued: partition.fetchq_cnt,
+                    };
+                    self.0.with(&(name.clone(), id), |owned| {
+                        owned.statistics = Some(statistics)
+                    });
+                }
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka client");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn commit_callback(&self, result: KafkaResult<()>, list: &TopicPartitionList) {
+        self.0.answered(&result, list);
+    }
+
+    fn pre_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Revoke(list) = rebalance else {
+            return;
+        };
+        let revoked = partitions(list);
+        if client.assignment_lost() {
+            // The group has gone on without us: a commit would be refused.
+            self.0.joined.store(false, Ordering::Relaxed);
+        } else {
+            self.0
+                .commit(client, CommitMode::Sync, |key| revoked.contains(key));
+        }
+        lock(&self.0.partitions).retain(|key, _| !revoked.contains(key));
+        lock(&self.0.rebalances).push_back(Event::Revoked(revoked));
+    }
+
+    fn post_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Assign(list) = rebalance else {
+            return;
+        };
+        self.0.joined.store(true, Ordering::Relaxed);
+        // A pause outlives an assignment in librdkafka: a partition that was paused when it was taken away
+        // would stay so.
+        if let Err(error) = client.resume(list) {
+            tracing::warn!(%error, "new partitions could not be resumed");
+        }
+        let begun_at = committed(client, list);
+        let assigned = partitions(list).into_iter().map(|key| {
+            let assignment = self.0.next_assignment.fetch_add(1, Ordering::Relaxed);
+            let owned = Owned {
+                assignment,
+                begun_at: begun_at.get(&key).copied(),
+                ..Owned::default()
+            };
+            lock(&self.0.partitions).insert(key.clone(), owned);
+            (key.0, key.1, assignment)
+        });
+        let assigned = assigned.collect();
+        lock(&self.0.rebalances).push_back(Event::Assigned(assigned));
+    }
+}
+
+/// Offsets the group has committed for the partitions of a list.
+fn committed(client: &BaseConsumer<Context>, list: &TopicPartitionList) -> HashMap<Partition, i64> {
+    let mut asked = TopicPartitionList::new();
+    for (topic, partition) in partitions(list) {
+        asked.add_partition(&topic, partition);
+    }
+    match client.committed_offsets(asked, CALL_TIMEOUT) {
+        Ok(answer) => {
+            let offsets =
+                answer
+                    .elements()
+                    .into_iter()
+                    .filter_map(|element| match element.offset() {
+                        Offset::Offset(offset) => {
+                            Some(((element.topic().into(), element.partition()), offset))
+                        }
+                        _ => None,
+                    });
+            offsets.collect()
+        }
+        Err(error) => {
+            tracing::warn!(%error, "what the group has committed is unknown");
+            HashMap::new()
+        }
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
+    list.elements()
+        .iter()
+        .map(|element| (element.topic().into(), element.partition()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(
+        statistics: (i64, i64, i64, i64),
+        committed: Option<i64>,
+        delivered: Option<i64>,
+    ) -> Owned {
+        let (low, end, next, queued) = statistics;
+        let statistics = Some(Statistics {
+            low,
+            end,
+            next,
+            queued,
+        });
+        Owned {
+            statistics,
+            begun_at: committed,
+            delivered,
+            ..Owned::default()
+        }
+    }
+
+    #[test]
+    fn nothing_remains_once_all_that_can_be_read_is_done() {
+        assert_eq!(
+            Owned::default().remaining(),
+            None,
+            "unknown before the first statistics"
+        );
+        assert_eq!(
+            owned((0, 0, -1001, 0), None, None).remaining(),
+            Some(0),
+            "empty"
+        );
+        assert_eq!(
+            owned((0, 10, 10, 0), Some(10), None).remaining(),
+            Some(0),
+            "restarted at the end"
+        );
+        assert_eq!(
+            owned((0, 10, 10, 0), Some(9), Some(9)).remaining(),
+            Some(0),
+            "a control record at the end"
+        );
+        assert_eq!(
+            owned((0, 10, 10, 0), Some(4), Some(10)).remaining(),
+            Some(6),
+            "delivered, not done"
+        );
+        assert_eq!(
+            owned((0, 10, 10, 2), Some(8), Some(8)).remaining(),
+            Some(2),
+            "queued in the client"
+        );
+        assert_eq!(
+            owned((900, 1000, 900, 0), None, None).remaining(),
+            Some(100),
+            "what has expired is no lag"
+        );
+    }
+
+    #[test]
+    fn a_commit_that_failed_is_tried_again_and_one_of_an_old_assignment_is_dropped() {
+        let books = Books::default();
+        let key: Partition = ("t".into(), 0);
+        let ours = Owned {
+            assignment: 7,
+            committing: Some(5),
+            ..Owned::default()
+        };
+        lock(&books.partitions).insert(key.clone(), ours);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset("t", 0, Offset::Offset(5))
+            .unwrap();
+        books.answered(&Err(KafkaError::Canceled), &list);
+        assert_eq!(books.ours()[&key].done, Some(5));
+        books.done(&key, 6, 9);
+        assert_eq!(books.ours()[&key].done, Some(5), "assignment 6 is over");
+        books.done(&key, 7, 9);
+        assert_eq!(books.ours()[&key].done, Some(9));
+    }
+}
