@@ -40,6 +40,7 @@ macro_rules! contract_tests {
             times_of_1970_and_9999_are_found,
             no_number_from_outside_poisons_the_sums,
             steps_of_a_timeline_are_whole_minutes,
+            timelines_of_all_entities_count_from_their_beginning,
             what_is_not_there_is_empty,
             aggregates_equal_a_recount_of_the_rows,
         );

@@ -172,7 +172,8 @@ pub trait Store: Send + Sync {
     /// A number that changes whenever anything was stored: pages redraw when it does.
     fn version(&self) -> BoxFuture<'_, StoreResult<i64>>;
 
-    /// Highest event time stored, the page's "now"; none when there is no post.
+    /// Highest event time stored, the page's "now"; none when there is no post. No claim of a post moves it far: see
+    /// [`event_time`](crate::domain::event_time).
     fn latest(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>>;
 
     /// Per entity with at least one mention in `[from, to)`, widened to whole minutes: its totals, most
@@ -192,6 +193,15 @@ pub trait Store: Send + Sync {
         to: Timestamp,
         step: Duration,
     ) -> BoxFuture<'a, StoreResult<Vec<TimelinePoint>>>;
+
+    /// All that [`timeline`](Self::timeline) would say of every entity, in one read and by id, but in steps counted
+    /// from `from`, widened to its minute: the last one ends where `to` does if they fit.
+    fn timelines(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        step: Duration,
+    ) -> BoxFuture<'_, StoreResult<Vec<EntityTimeline>>>;
 
     /// Posts, latest event time first. An engagement without any count reads back as none.
     fn posts<'a>(&'a self, query: &'a PostQuery) -> BoxFuture<'a, StoreResult<Vec<ScoredPost>>>;
@@ -216,7 +226,10 @@ pub trait Store: Send + Sync {
         to: Timestamp,
     ) -> BoxFuture<'a, StoreResult<CampaignFigures>>;
 
-    /// Rows in each table, for tests, doctor and the operations page.
+    /// Posts stored so far, at a cost that does not grow with them.
+    fn post_count(&self) -> BoxFuture<'_, StoreResult<u64>>;
+
+    /// Rows in each table, each counted: for tests, doctor and the operations page.
     fn row_counts(&self) -> BoxFuture<'_, StoreResult<Vec<(&'static str, u64)>>>;
 }
 
@@ -281,6 +294,15 @@ pub struct TimelinePoint {
     /// Sums over the step.
     #[serde(flatten)]
     pub totals: MentionTotals,
+}
+
+/// The steps of one entity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntityTimeline {
+    /// The entity.
+    pub entity: EntityId,
+    /// Its steps, in order of time.
+    pub points: Vec<TimelinePoint>,
 }
 
 /// Which posts.

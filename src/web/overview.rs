@@ -3,24 +3,23 @@
 use super::api::{is_open, minute_after};
 use super::server::Shared;
 use super::{Problem, surprise};
-use crate::domain::{CampaignId, EntityId, Timestamp};
-use crate::store::{AlertQuery, AlertRow, CampaignTotals, MentionTotals, Store, TimelinePoint};
-use futures::future::try_join_all;
+use crate::domain::{CampaignId, EntityId, Severity, Timestamp};
+use crate::store::{
+    AlertQuery, AlertRow, CampaignTotals, EntityTimeline, MentionTotals, TimelinePoint,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// What counts as now.
-pub const RECENT: Duration = Duration::from_secs(15 * 60);
-/// What it is compared with, and what sparklines show.
-pub const HISTORY: Duration = Duration::from_secs(6 * 3600);
-/// One bar of a sparkline.
-pub const SPARK_STEP: Duration = Duration::from_secs(15 * 60);
+/// What counts as now, and one bar of a sparkline.
+pub const QUARTER: Duration = Duration::from_secs(15 * 60);
+/// Quarters before it that it is compared with: six hours.
+const HISTORY: usize = 24;
 /// Alerts that are looked at; the page folds those that are over.
 const ALERTS: usize = 500;
 
-/// Everything on the front page but the sparklines.
+/// Everything on the front page.
 pub struct Overview {
     /// Version of the store it was gathered at.
     pub version: i64,
@@ -28,7 +27,8 @@ pub struct Overview {
     pub as_of: Option<Timestamp>,
     /// Posts stored.
     pub posts: u64,
-    /// Entities mentioned lately or in the hours before, the most surprising first.
+    /// Entities with an open alert, in the order of the alerts; then those mentioned lately or in the hours before,
+    /// the most surprising first.
     pub entities: Vec<Row>,
     /// Open alerts: critical first, then those nobody has acknowledged, then the latest.
     pub open: Vec<AlertRow>,
@@ -47,82 +47,53 @@ pub struct Row {
     pub name: String,
     /// Its sector, or its kind where it has none.
     pub sector: String,
-    /// Sums over [`RECENT`].
+    /// Severity and id of its open alert.
+    pub alert: Option<(Severity, String)>,
+    /// Sums over the last [`QUARTER`].
     pub recent: MentionTotals,
-    /// Negative mentions expected in it.
-    pub expected: f64,
-    /// Probability of at least so many negative ones.
+    /// Negative mentions expected in it; none while there is no quarter of an hour to compare it with.
+    pub expected: Option<f64>,
+    /// Probability of at least so many negative ones; 1 where nothing is expected.
     pub p_value: f64,
+    /// Its quarters over [`Overview::span`], the last one the sums of `recent`.
+    pub points: Vec<TimelinePoint>,
 }
 
-/// The overview of the latest version, and the timelines read at that version.
+/// The overview of the latest version.
 #[derive(Default)]
-pub struct Cache(Mutex<Option<Gathered>>);
-
-struct Gathered {
-    overview: Arc<Overview>,
-    timelines: HashMap<EntityId, Arc<[TimelinePoint]>>,
-}
+pub struct Cache(Mutex<Option<Arc<Overview>>>);
 
 impl Overview {
-    /// The interval of sparklines, its end the end of the stream's present minute.
+    /// The six hours that are compared and the quarter of an hour that is judged, which ends with the stream's
+    /// present minute.
     pub fn span(&self) -> (Timestamp, Timestamp) {
-        let end = minute_after(self.as_of.unwrap_or_default());
-        // Whole steps, so that a bar does not change its extent with every minute.
-        let end = (end - Duration::from_millis(1)).floor(SPARK_STEP) + SPARK_STEP;
-        (end - HISTORY, end)
+        span(self.as_of.unwrap_or_default())
     }
+}
+
+fn span(now: Timestamp) -> (Timestamp, Timestamp) {
+    let end = minute_after(now);
+    (end - QUARTER * (HISTORY as u32 + 1), end)
 }
 
 /// The overview as the store stands now.
 pub async fn overview(shared: &Shared) -> Result<Arc<Overview>, Problem> {
     let mut cache = shared.cache.0.lock().await;
     let version = shared.web.store.version().await?;
-    if let Some(gathered) = cache.as_ref()
-        && gathered.overview.version == version
+    if let Some(overview) = cache.as_ref()
+        && overview.version == version
     {
-        return Ok(gathered.overview.clone());
+        return Ok(overview.clone());
     }
     let overview = Arc::new(gather(shared, version).await?);
-    *cache = Some(Gathered {
-        overview: overview.clone(),
-        timelines: HashMap::new(),
-    });
+    *cache = Some(overview.clone());
     Ok(overview)
-}
-
-/// Timelines over [`Overview::span`] of the entities that a page shows.
-pub async fn sparklines(
-    shared: &Shared,
-    overview: &Overview,
-    ids: impl Iterator<Item = &EntityId>,
-) -> Result<HashMap<EntityId, Arc<[TimelinePoint]>>, Problem> {
-    let mut cache = shared.cache.0.lock().await;
-    let known = cache
-        .as_mut()
-        .filter(|gathered| gathered.overview.version == overview.version)
-        .map(|gathered| &mut gathered.timelines);
-    let mut nothing = HashMap::new();
-    let known = known.unwrap_or(&mut nothing);
-    let (from, to) = overview.span();
-    let ids: Vec<&EntityId> = ids.collect();
-    let missing = ids.iter().filter(|id| !known.contains_key(**id));
-    let read = try_join_all(missing.map(async |id| {
-        let points = shared.web.store.timeline(id, from, to, SPARK_STEP).await?;
-        Ok::<_, Problem>(((*id).clone(), Arc::from(points)))
-    }))
-    .await?;
-    known.extend(read);
-    Ok(ids
-        .into_iter()
-        .filter_map(|id| Some((id.clone(), known.get(id)?.clone())))
-        .collect())
 }
 
 async fn gather(shared: &Shared, version: i64) -> Result<Overview, Problem> {
     let store = shared.web.store.as_ref();
     let as_of = store.latest().await?;
-    let counts = store.row_counts().await?;
+    let posts = store.post_count().await?;
     let query = AlertQuery {
         limit: ALERTS,
         ..AlertQuery::default()
@@ -141,18 +112,19 @@ async fn gather(shared: &Shared, version: i64) -> Result<Overview, Problem> {
     let (entities, campaigns) = match as_of {
         None => Default::default(),
         Some(as_of) => {
-            let end = minute_after(as_of);
-            let since = end - super::api::CAMPAIGN_RANGE;
-            (rank(shared, end).await?, store.campaigns(since, end).await?)
+            let (from, to) = span(as_of);
+            let timelines = store.timelines(from, to, QUARTER).await?;
+            let since = to - super::api::CAMPAIGN_RANGE;
+            (
+                rank(shared, from, timelines, &open),
+                store.campaigns(since, to).await?,
+            )
         }
     };
     Ok(Overview {
         version,
         as_of,
-        posts: counts
-            .iter()
-            .find_map(|(table, rows)| (*table == "posts").then_some(*rows))
-            .unwrap_or_default(),
+        posts,
         entities,
         open,
         over,
@@ -160,61 +132,81 @@ async fn gather(shared: &Shared, version: i64) -> Result<Overview, Problem> {
     })
 }
 
-/// Entities of the last hours, the most surprising quarter of an hour first.
-async fn rank(shared: &Shared, end: Timestamp) -> Result<Vec<Row>, Problem> {
-    let store = shared.web.store.as_ref();
-    let begin = end - RECENT;
-    let recent = store.entities(begin, end).await?;
-    let history = store.entities(begin - HISTORY, begin).await?;
-    let most_mentioned: Vec<&EntityId> = history.iter().take(5).map(|e| &e.entity).collect();
-    let length = history_length(store, &most_mentioned, begin).await?;
-    let mut sums: HashMap<EntityId, [MentionTotals; 2]> = HashMap::new();
-    for (place, totals) in [recent, history].into_iter().enumerate() {
-        for each in totals {
-            sums.entry(each.entity).or_default()[place] = each.totals;
+/// Entities of the last hours: those with an open alert, then the most surprising quarter of an hour.
+fn rank(
+    shared: &Shared,
+    from: Timestamp,
+    timelines: Vec<EntityTimeline>,
+    open: &[AlertRow],
+) -> Vec<Row> {
+    let history = complete_quarters(from, &timelines);
+    let mut rows: HashMap<EntityId, Row> = HashMap::new();
+    for EntityTimeline { entity, points } in timelines {
+        let mut quarters = [MentionTotals::default(); HISTORY + 1];
+        for point in &points {
+            quarters[place(from, point)] = point.totals;
         }
+        let recent = quarters[HISTORY];
+        let before = quarters[history.clone()]
+            .iter()
+            .map(|quarter| quarter.negative);
+        let expected = surprise::expected(&before.collect::<Vec<_>>());
+        let row = Row {
+            recent,
+            expected,
+            p_value: expected.map_or(1.0, |expected| surprise::p_value(recent.negative, expected)),
+            points,
+            ..row(shared, entity.clone())
+        };
+        rows.insert(entity, row);
     }
-    let mut rows: Vec<Row> = sums
-        .into_iter()
-        .map(|(id, [recent, history])| {
-            let expected = surprise::expected(&history, length, RECENT);
-            Row {
-                p_value: surprise::p_value(recent.negative, expected),
-                expected,
-                recent,
-                ..row(shared, id)
-            }
-        })
-        .collect();
-    rows.sort_by(|a, b| {
+    let mut first = Vec::new();
+    for alert in open {
+        let latest = &alert.latest;
+        // Of two alerts of one entity the first, which is the graver, stands for both.
+        if first.iter().any(|row: &Row| row.id == latest.entity) {
+            continue;
+        }
+        let row = rows.remove(&latest.entity);
+        first.push(Row {
+            alert: Some((latest.severity, latest.alert_id.clone())),
+            ..row.unwrap_or_else(|| self::row(shared, latest.entity.clone()))
+        });
+    }
+    let mut others: Vec<Row> = rows.into_values().collect();
+    others.sort_by(|a, b| {
         a.p_value
             .total_cmp(&b.p_value)
             .then(b.recent.mentions.cmp(&a.recent.mentions))
             .then(a.id.cmp(&b.id))
     });
-    Ok(rows)
+    first.extend(others);
+    first
 }
 
-/// How much of [`HISTORY`] there is: since the first mention of the most mentioned entities, which is as
-/// good as since the stream began.
-async fn history_length(
-    store: &dyn Store,
-    entities: &[&EntityId],
-    end: Timestamp,
-) -> Result<Duration, Problem> {
-    let step = Duration::from_secs(15 * 60);
-    let timelines = try_join_all(
-        entities
-            .iter()
-            .map(|entity| store.timeline(entity, end - HISTORY, end, step)),
-    )
-    .await?;
-    let first = timelines
+/// The quarters before the last one in which a missing mention means that there was none: those behind the one in
+/// which the stream began, which is seen in part. It began where first there was a tenth of what is usual, of all
+/// entities together: a few posts that come late by hours are no stream.
+fn complete_quarters(from: Timestamp, timelines: &[EntityTimeline]) -> std::ops::Range<usize> {
+    let mut mentions = [0u64; HISTORY + 1];
+    for point in timelines.iter().flat_map(|timeline| &timeline.points) {
+        mentions[place(from, point)] += point.totals.mentions;
+    }
+    let filled: Vec<u64> = mentions
+        .into_iter()
+        .filter(|mentions| *mentions > 0)
+        .collect();
+    let usual = surprise::median(&filled).unwrap_or_default();
+    let began = mentions
         .iter()
-        .filter_map(|points| points.first())
-        .map(|point| point.start)
-        .min();
-    Ok(first.map_or(HISTORY, |first| end.since(first).min(HISTORY)))
+        .position(|mentions| *mentions as f64 >= usual / 10.0 && *mentions > 0);
+    began.map_or(HISTORY, |began| began + 1).min(HISTORY)..HISTORY
+}
+
+/// Which quarter of the span a point is.
+fn place(from: Timestamp, point: &TimelinePoint) -> usize {
+    let place = point.start.since(from).as_millis() / QUARTER.as_millis();
+    (place as usize).min(HISTORY)
 }
 
 /// The row of an entity that nothing mentioned lately.
@@ -229,8 +221,49 @@ pub fn row(shared: &Shared, id: EntityId) -> Row {
             _ => entity.sector,
         }),
         id,
+        alert: None,
         recent: MentionTotals::default(),
-        expected: 0.0,
+        expected: None,
         p_value: 1.0,
+        points: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timelines(mentions: &[u64]) -> Vec<EntityTimeline> {
+        let point = |(place, mentions): (usize, &u64)| TimelinePoint {
+            start: Timestamp::EPOCH + QUARTER * place as u32,
+            totals: MentionTotals {
+                mentions: *mentions,
+                ..MentionTotals::default()
+            },
+        };
+        let points = mentions
+            .iter()
+            .enumerate()
+            .filter(|(_, mentions)| **mentions > 0);
+        vec![EntityTimeline {
+            entity: "ACME".into(),
+            points: points.map(point).collect(),
+        }]
+    }
+
+    #[test]
+    fn the_past_begins_with_the_stream() {
+        let quarters = |mentions: &[u64]| complete_quarters(Timestamp::EPOCH, &timelines(mentions));
+        assert_eq!(quarters(&[]), 24..24);
+        assert_eq!(quarters(&[5; 25]), 1..24);
+        let mut mentions = [0; 25];
+        mentions[24] = 9;
+        assert_eq!(quarters(&mentions), 24..24);
+        mentions[20..].copy_from_slice(&[80, 400, 0, 300, 9000]);
+        assert_eq!(quarters(&mentions), 21..24);
+        // Posts that come late by hours, dated before the stream began.
+        mentions[3] = 2;
+        mentions[16] = 7;
+        assert_eq!(quarters(&mentions), 21..24);
     }
 }

@@ -195,6 +195,7 @@ async fn check(store: &dyn Store, story: &Story) {
     }
     assert_eq!(rows, story.posts.len());
     assert_eq!(rows_of(store, "posts").await, rows as u64);
+    assert_eq!(store.post_count().await.unwrap(), rows as u64);
 
     let (from, to) = story.range;
     let minute = Duration::from_secs(60);
@@ -238,6 +239,24 @@ async fn check(store: &dyn Store, story: &Story) {
             let totals = rounded_mentions(recount_mentions(counted.iter()));
             assert_eq!(rounded_mentions(point.totals), totals);
         }
+    }
+
+    // Seven hours hold all that there is.
+    let timelines = store.timelines(from, to, 7 * HOUR).await.unwrap();
+    let totals = store.entities(from, to).await.unwrap();
+    assert_eq!(timelines.len(), totals.len());
+    for timeline in timelines {
+        let of_entity = totals
+            .iter()
+            .find(|totals| totals.entity == timeline.entity);
+        let [point] = timeline.points[..] else {
+            panic!("one step");
+        };
+        assert_eq!(point.start, from.floor(minute));
+        assert_eq!(
+            rounded_mentions(point.totals),
+            rounded_mentions(of_entity.unwrap().totals)
+        );
     }
 
     let campaigns = store.campaigns(from, to).await.unwrap();

@@ -118,3 +118,58 @@ pub fn steps_of_a_timeline_are_whole_minutes(fresh: Fresh) {
         assert_eq!(steps(0, 7200, Duration::MAX).await.len(), 1);
     });
 }
+
+pub fn timelines_of_all_entities_count_from_their_beginning(fresh: Fresh) {
+    run(async {
+        let open = fresh();
+        let store = open();
+        let start = at("2026-11-23T09:07:00Z");
+        let seconds = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut posts: Vec<_> = (0..6).map(post).collect();
+        for (post, time) in posts.iter_mut().zip([0, 899, 900, 1799, 3600, 4500]) {
+            post.event_time = seconds(time);
+        }
+        posts[3].mentions.truncate(1);
+        posts[5].mentions[0].entity = "LATE".into();
+        store.insert(&posts_block(0, posts)).await.unwrap();
+        let told = async |from: Timestamp, to: Timestamp, step: Duration| {
+            let timelines = store.timelines(from, to, step).await.unwrap();
+            let points = |timeline: &EntityTimeline| -> Vec<(u64, u64)> {
+                let point = |point: &TimelinePoint| {
+                    (point.start.since(start).as_secs(), point.totals.mentions)
+                };
+                timeline.points.iter().map(point).collect()
+            };
+            timelines
+                .iter()
+                .map(|timeline| (timeline.entity.to_string(), points(timeline)))
+                .collect::<Vec<_>>()
+        };
+        let quarter = Duration::from_secs(900);
+        let acme = ("ACME".to_owned(), vec![(0, 2), (900, 2), (3600, 1)]);
+        let tech = ("TECH".to_owned(), vec![(0, 2), (900, 1), (3600, 1)]);
+        let expected = [acme, tech];
+        assert_eq!(told(seconds(0), seconds(4500), quarter).await, expected);
+        // Bounds widen to whole minutes, steps are rounded up to them.
+        let step = Duration::from_secs(899);
+        assert_eq!(told(seconds(59), seconds(4441), step).await, expected);
+        let shifted = [
+            ("ACME".to_owned(), vec![(840, 3)]),
+            ("TECH".to_owned(), vec![(840, 2)]),
+        ];
+        assert_eq!(
+            told(seconds(840), seconds(1800), 2 * quarter).await,
+            shifted
+        );
+        assert_eq!(told(seconds(4500), seconds(4500), quarter).await, []);
+        let (from, to) = all_time();
+        assert_eq!(
+            store
+                .timelines(from, to, Duration::MAX)
+                .await
+                .unwrap()
+                .len(),
+            3
+        );
+    });
+}

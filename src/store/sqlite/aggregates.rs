@@ -5,7 +5,7 @@ use super::read::count;
 use super::write::{campaigns_of, integer};
 use crate::campaign::figures::CampaignTotals;
 use crate::domain::{EntityId, ScoredPost, Timestamp};
-use crate::store::{EntityTotals, MentionTotals, TimelinePoint};
+use crate::store::{EntityTimeline, EntityTotals, MentionTotals, TimelinePoint};
 use rusqlite::{Result, Row, Transaction, params};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -153,8 +153,7 @@ pub fn timeline(
     to: Timestamp,
     step: Duration,
 ) -> Result<Vec<TimelinePoint>> {
-    let minutes = step.as_millis().div_ceil(MINUTE.as_millis());
-    let step = minutes.clamp(1, 1 << 32) as i64 * MINUTE.as_millis() as i64;
+    let step = whole_minutes(step);
     transaction
         .prepare_cached(
             "SELECT SUM(mentions), SUM(scored), SUM(negative), SUM(positive), SUM(sum_negative), SUM(sum_neutral),
@@ -171,6 +170,47 @@ pub fn timeline(
             },
         )?
         .collect()
+}
+
+/// Totals of every entity in `[from, to)`, by steps counted from `from`.
+pub fn timelines(
+    transaction: &Transaction<'_>,
+    from: Timestamp,
+    to: Timestamp,
+    step: Duration,
+) -> Result<Vec<EntityTimeline>> {
+    let mut timelines: Vec<EntityTimeline> = Vec::new();
+    let mut statement = transaction.prepare_cached(
+        "SELECT SUM(mentions), SUM(scored), SUM(negative), SUM(positive), SUM(sum_negative), SUM(sum_neutral),
+         SUM(sum_positive), entity, minute - (minute - ?1) % ?3 AS start
+         FROM entity_minutes WHERE minute >= ?1 AND minute < ?2 GROUP BY entity, start ORDER BY entity, start",
+    )?;
+    let mut rows = statement.query(params![
+        from.floor(MINUTE).millis(),
+        to.millis(),
+        whole_minutes(step)
+    ])?;
+    while let Some(row) = rows.next()? {
+        let entity = row.get_ref(7)?.as_str()?;
+        let point = TimelinePoint {
+            start: Timestamp::from_millis(row.get(8)?),
+            totals: mention_totals(row)?,
+        };
+        match timelines.last_mut() {
+            Some(last) if last.entity.as_str() == entity => last.points.push(point),
+            _ => timelines.push(EntityTimeline {
+                entity: entity.into(),
+                points: vec![point],
+            }),
+        }
+    }
+    Ok(timelines)
+}
+
+/// A step in milliseconds, rounded up to whole minutes.
+fn whole_minutes(step: Duration) -> i64 {
+    let minutes = step.as_millis().div_ceil(MINUTE.as_millis());
+    minutes.clamp(1, 1 << 32) as i64 * MINUTE.as_millis() as i64
 }
 
 fn mention_totals(row: &Row<'_>) -> Result<MentionTotals> {

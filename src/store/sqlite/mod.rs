@@ -12,8 +12,8 @@ mod tests;
 mod write;
 
 use super::{
-    AlertQuery, AlertRow, Block, CampaignFigures, CampaignTotals, EntityTotals, Inserted,
-    PostQuery, Store, StoreError, StoreResult, StoredPosition, TimelinePoint,
+    AlertQuery, AlertRow, Block, CampaignFigures, CampaignTotals, EntityTimeline, EntityTotals,
+    Inserted, PostQuery, Store, StoreError, StoreResult, StoredPosition, TimelinePoint,
 };
 use crate::domain::{CampaignId, EntityId, ScoredPost, SourcePartition, Timestamp};
 use error::{explain, unavailable, unfit, unusable};
@@ -181,6 +181,15 @@ impl Store for SqliteStore {
         self.read(move |t| aggregates::timeline(t, &entity, from, to, step))
     }
 
+    fn timelines(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        step: Duration,
+    ) -> BoxFuture<'_, StoreResult<Vec<EntityTimeline>>> {
+        self.read(move |t| aggregates::timelines(t, from, to, step))
+    }
+
     fn posts<'a>(&'a self, query: &'a PostQuery) -> BoxFuture<'a, StoreResult<Vec<ScoredPost>>> {
         let query = query.clone();
         self.read(move |t| read::posts(t, &query))
@@ -207,6 +216,10 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'a, StoreResult<CampaignFigures>> {
         let id = id.clone();
         self.read(move |t| campaigns::figures(t, &id, from, to))
+    }
+
+    fn post_count(&self) -> BoxFuture<'_, StoreResult<u64>> {
+        self.read(read::post_count)
     }
 
     fn row_counts(&self) -> BoxFuture<'_, StoreResult<Vec<(&'static str, u64)>>> {

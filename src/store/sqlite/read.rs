@@ -51,6 +51,13 @@ pub fn latest(transaction: &Transaction<'_>) -> Result<Option<Timestamp>> {
         })
 }
 
+/// Number of the last post stored: they are numbered without gaps, and none is removed.
+pub fn post_count(transaction: &Transaction<'_>) -> Result<u64> {
+    transaction
+        .prepare_cached("SELECT coalesce(MAX(post), 0) FROM posts")?
+        .query_row((), |row| count(row, 0))
+}
+
 /// Rows of the tables of the contract.
 pub fn row_counts(transaction: &Transaction<'_>) -> Result<Vec<(&'static str, u64)>> {
     [

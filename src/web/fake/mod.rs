@@ -10,6 +10,7 @@ use crate::domain::{
     Campaign, CampaignId, ControlAct, Engagement, EntityId, Label, Origin, Post, ScoredPost,
     SourcePartition, Timestamp,
 };
+use crate::pipeline::ScoreLine;
 use crate::store::*;
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, HashMap};
@@ -179,6 +180,30 @@ impl Store for FakeStore {
         )
     }
 
+    fn timelines(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        step: Duration,
+    ) -> BoxFuture<'_, StoreResult<Vec<EntityTimeline>>> {
+        let sums = self.sums(from, to, |post, entity| {
+            let into = post.event_time.since(from).as_millis() as u64;
+            let start = into - into % step.as_millis() as u64;
+            Some((entity.clone(), from + Duration::from_millis(start)))
+        });
+        let mut timelines: BTreeMap<EntityId, Vec<TimelinePoint>> = BTreeMap::new();
+        for ((entity, start), totals) in sums {
+            let points = timelines.entry(entity).or_default();
+            points.push(TimelinePoint { start, totals });
+        }
+        let timelines = timelines.into_iter();
+        self.answer(
+            timelines
+                .map(|(entity, points)| EntityTimeline { entity, points })
+                .collect(),
+        )
+    }
+
     fn posts<'a>(&'a self, query: &'a PostQuery) -> BoxFuture<'a, StoreResult<Vec<ScoredPost>>> {
         let fits = |post: &&ScoredPost| {
             query
@@ -276,8 +301,12 @@ impl Store for FakeStore {
         })
     }
 
+    fn post_count(&self) -> BoxFuture<'_, StoreResult<u64>> {
+        self.answer(self.posts.lock().unwrap().len() as u64)
+    }
+
     fn row_counts(&self) -> BoxFuture<'_, StoreResult<Vec<(&'static str, u64)>>> {
-        self.answer(vec![("posts", self.posts.lock().unwrap().len() as u64)])
+        unreachable!("the page counts no rows")
     }
 }
 
@@ -319,7 +348,7 @@ pub fn web(store: Arc<FakeStore>, asked: Arc<Asked>, token: &str) -> Web {
         score: Some(Arc::new(|posts: Vec<Post>| {
             let scored = posts
                 .iter()
-                .map(|post| serde_json::json!({"id": post.id, "label": "neutral", "score": 0.0, "entities": [], "model": "fake"}))
+                .map(|post| serde_json::json!(ScoreLine::of(&scene::scored(post))))
                 .collect();
             Box::pin(async move { Ok(scored) })
         })),

@@ -268,6 +268,29 @@ pub fn scene() -> FakeStore {
     }
 }
 
+/// A post as SCORE leaves it that knows English only.
+pub fn scored(given: &Post) -> ScoredPost {
+    let mut scored = post(
+        0,
+        Timestamp::from_millis(NOW),
+        "",
+        "HLVN",
+        &mut Dice(7),
+        Label::Negative,
+    );
+    scored.id = given
+        .id
+        .clone()
+        .unwrap_or_else(|| scored.origin.to_string());
+    scored.lang = given.lang.clone().unwrap_or_else(|| "en".into());
+    if scored.lang != "en" {
+        scored.sentiment = None;
+        scored.mentions[0].sentiment = None;
+        scored.model.clear();
+    }
+    scored
+}
+
 /// A post of a stream that goes on.
 pub fn live(number: u64, at: Timestamp) -> ScoredPost {
     let mut dice = Dice(number);
@@ -398,9 +421,9 @@ fn alerts() -> Vec<AlertRow> {
             Severity::Critical,
             1800,
             1790,
-            15,
+            1,
             0.5,
-            3e-15,
+            0.4,
             &["Kestrel Airways grounds its fleet"],
         ),
     ];

@@ -1,7 +1,7 @@
 //! Alerts: as a card on the front page, as a line in a list, as a page of their own; and their acknowledgement.
 
 use super::parts;
-use crate::domain::{Outcome, Timestamp};
+use crate::domain::{AlertKind, Outcome, Timestamp};
 use crate::store::{AlertQuery, AlertRow};
 use crate::web::api::is_open;
 use crate::web::overview::overview;
@@ -14,6 +14,8 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use std::time::Duration;
 
+/// Stories on a card; its page has them all.
+const STORIES: usize = 3;
 /// Cookie that remembers who acknowledges on this browser.
 const WHO: &str = "squall_by";
 
@@ -32,13 +34,14 @@ pub async fn alert(
     let name = entity_name(&shared, &alert);
     let main = html! {
         nav class="trail" aria-label="Trail" { a href="/" { "Overview" } " / Alert" }
-        article class={ "alert " (latest.severity.name()) } {
+        article class=(class(&alert)) {
             header {
                 (parts::severity(latest.severity))
+                (parts::ended(latest.kind))
                 h1 { a href=(entity_path(&alert)) { (name) } }
                 (when(&alert, now))
             }
-            (figures(&alert))
+            (figures(&alert, usize::MAX))
             @if sent && alert.acknowledged.is_none() { p class="note" role="status" { "The acknowledgement was sent. It shows here once it is stored." } }
             (acknowledgement(&alert, now, &headers, "page"))
         }
@@ -70,7 +73,11 @@ pub async fn alert(
             }
         }
     };
-    let title = format!("{name}: {}", latest.severity.name());
+    let state = match latest.kind {
+        AlertKind::Opened | AlertKind::Updated => latest.severity.name(),
+        kind => kind.name(),
+    };
+    let title = format!("{name}: {state}");
     Ok(super::page(&shared, &overview, &title, &main))
 }
 
@@ -89,13 +96,14 @@ async fn find(shared: &Shared, id: &str) -> Result<AlertRow, Problem> {
 pub fn card(shared: &Shared, alert: &AlertRow, now: Timestamp, headers: &HeaderMap) -> Markup {
     let id = &alert.latest.alert_id;
     html! {
-        article id={ "alert-" (id) } class={ "alert " (alert.latest.severity.name()) } aria-labelledby={ "alert-name-" (id) } {
+        article id={ "alert-" (id) } class=(class(alert)) aria-labelledby={ "alert-name-" (id) } {
             header {
                 (parts::severity(alert.latest.severity))
+                (parts::ended(alert.latest.kind))
                 h3 id={ "alert-name-" (id) } { a href=(alert_path(alert)) { (entity_name(shared, alert)) } }
                 (when(alert, now))
             }
-            (figures(alert))
+            (figures(alert, STORIES))
             (acknowledgement(alert, now, headers, "card"))
         }
     }
@@ -106,7 +114,7 @@ pub fn list(shared: &Shared, alerts: &[AlertRow], now: Timestamp) -> Markup {
     html! {
         ul class="alert-list" {
             @for alert in alerts {
-                li id={ "alert-" (alert.latest.alert_id) } {
+                li id={ "alert-" (alert.latest.alert_id) } class=[(!is_open(alert.latest.kind)).then_some("ended")] {
                     (parts::severity(alert.latest.severity)) " "
                     a href=(alert_path(alert)) { (entity_name(shared, alert)) } " "
                     span class="sub" {
@@ -121,6 +129,15 @@ pub fn list(shared: &Shared, alerts: &[AlertRow], now: Timestamp) -> Markup {
     }
 }
 
+/// Of an article: red or amber only while the alert is open.
+fn class(alert: &AlertRow) -> String {
+    let class = match is_open(alert.latest.kind) {
+        true => alert.latest.severity.name(),
+        false => "ended",
+    };
+    format!("alert {class}")
+}
+
 fn when(alert: &AlertRow, now: Timestamp) -> Markup {
     let latest = &alert.latest;
     html! {
@@ -130,23 +147,29 @@ fn when(alert: &AlertRow, now: Timestamp) -> Markup {
                 (words::length(now.since(alert.opened_at)))
             } @else {
                 (parts::time_or_day(alert.opened_at, now)) " to " (parts::time_or_day(latest.at, now)) " UTC, "
-                (parts::ending(latest.kind))
+                (words::length(latest.at.since(alert.opened_at)))
             }
         }
     }
 }
 
-/// What was seen against what was expected, and the stories that speak for it.
-fn figures(alert: &AlertRow) -> Markup {
+/// What was seen against what was expected, and at most so many of the stories that speak for it.
+fn figures(alert: &AlertRow, stories: usize) -> Markup {
     let latest = &alert.latest;
     let (observed, expected) = (&latest.observed, &latest.expected);
-    let part = expected.negative / f64::from(observed.negative.max(1));
+    let most = expected.negative.max(observed.negative.into());
+    let retracted = latest.kind == AlertKind::Retracted;
     html! {
+        @if retracted { p { "Posts that this alert stood on were taken back. What is left:" } }
         div class="against" {
-            p { b class="big" { (words::count(observed.negative.into())) } " negative mentions in " (words::length(latest.window.end.since(latest.window.start))) }
-            (charts::meter(1.0, "high"))
+            p {
+                b class="big" { (words::count(observed.negative.into())) }
+                @if observed.negative == 1 { " negative mention in " } @else { " negative mentions in " }
+                (words::length(latest.window.end.since(latest.window.start)))
+            }
+            (charts::meter(f64::from(observed.negative) / most, if retracted { "low" } else { "high" }))
             p { b { (words::rate(expected.negative)) } " expected" }
-            (charts::meter(part, "low"))
+            (charts::meter(expected.negative / most, "low"))
         }
         dl class="figures" {
             div { dt { "By chance" } dd { (words::chance(latest.p_value)) } }
@@ -157,7 +180,7 @@ fn figures(alert: &AlertRow) -> Markup {
         @if !latest.evidence.is_empty() {
             p class="label" { "Evidence" }
             ol class="evidence" aria-label="Evidence" {
-                @for story in &latest.evidence {
+                @for story in latest.evidence.iter().take(stories) {
                     li {
                         (parts::score(story.score.into()))
                         span {

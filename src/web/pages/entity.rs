@@ -71,8 +71,8 @@ pub async fn entity(
         }
         dl class="figures" {
             div { dt { "Mentions, 15 min" } dd { (words::count(row.recent.mentions)) } }
-            div { dt { "Negative" } dd { (words::count(row.recent.negative)) " " small { (words::rate(row.expected)) " expected" } } }
-            div { dt { "By chance" } dd { (words::chance(row.p_value)) } }
+            div { dt { "Negative" } dd { (words::count(row.recent.negative)) " " @if let Some(expected) = row.expected { small { (words::rate(expected)) " expected" } } } }
+            div { dt { "By chance" } dd { (parts::chance(&row)) } }
             div { dt { "Mean score" } dd { (parts::mean(&row.recent)) } }
         }
         section aria-labelledby="time-title" {

@@ -1,11 +1,10 @@
 //! The front page: alerts first, then entities by surprise, then campaigns.
 
 use super::{alert, parts};
-use crate::domain::EntityId;
 use crate::store::TimelinePoint;
 use crate::web::Problem;
 use crate::web::charts::{self, Axis};
-use crate::web::overview::{Overview, Row, SPARK_STEP, overview, sparklines};
+use crate::web::overview::{Overview, QUARTER, Row, overview};
 use crate::web::parameters::Parameters;
 use crate::web::server::{Shared, Squall};
 use crate::web::words;
@@ -13,8 +12,6 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Html;
 use maud::{Markup, html};
-use std::collections::HashMap;
-use std::sync::Arc;
 
 /// Entities shown unless all are asked for.
 const SHOWN: usize = 40;
@@ -22,8 +19,6 @@ const SHOWN: usize = 40;
 const ALL: usize = 400;
 /// Alerts that are over, shown when unfolded.
 const OVER: usize = 50;
-
-type Timelines = HashMap<EntityId, Arc<[TimelinePoint]>>;
 
 /// `GET /?q&show`: `q` filters entities by name, id and sector; `show=all` lists them all.
 pub async fn home(
@@ -43,14 +38,13 @@ pub async fn home(
         .filter(|row| matches(row, &filter))
         .collect();
     let rows = &found[..found.len().min(most)];
-    let timelines = sparklines(&shared, &overview, rows.iter().map(|row| &row.id)).await?;
     let main = html! {
         h1 class="unseen" { "Overview" }
         (alerts(&shared, &overview, &headers))
         section id="entities" aria-labelledby="entities-title" {
             div class="section-head" {
                 h2 id="entities-title" { "Entities" }
-                p class="note" { "The last 15 minutes against the 6 hours before. “By chance”: how often so many negative mentions would come about anyway." }
+                p class="note" { "Open alerts first, then the most unusual: the last 15 minutes against the 6 hours before. “By chance”: how often so many negative mentions would come about anyway." }
                 form class="filter" role="search" action="/#entities" {
                     label class="unseen" for="q" { "Filter by name, id or sector" }
                     input id="q" name="q" type="search" value=(filter) placeholder="Name, id or sector" autocomplete="off" data-filter;
@@ -64,7 +58,7 @@ pub async fn home(
                     @else { "No entity of the last hours fits “" (filter) "”." }
                 }
             } @else {
-                (entities(&overview, rows, &timelines))
+                (entities(&overview, rows))
             }
             @if found.len() > rows.len() {
                 p { a href={ "/?show=all&q=" (words::segment(&filter)) "#entities" } { "Show all " (found.len()) } }
@@ -104,16 +98,16 @@ fn alerts(shared: &Shared, overview: &Overview, headers: &HeaderMap) -> Markup {
     }
 }
 
-fn entities(overview: &Overview, rows: &[&Row], timelines: &Timelines) -> Markup {
+fn entities(overview: &Overview, rows: &[&Row]) -> Markup {
     let (from, to) = overview.span();
     let axis = Axis {
         from,
         to,
-        step: SPARK_STEP,
+        step: QUARTER,
     };
     html! {
         table class="cards entities" role="table" {
-            caption class="unseen" { "Entities, the most unusual first" }
+            caption class="unseen" { "Entities, those with an open alert and then the most unusual first" }
             thead role="rowgroup" {
                 tr role="row" {
                     th scope="col" role="columnheader" { "Entity" }
@@ -126,22 +120,26 @@ fn entities(overview: &Overview, rows: &[&Row], timelines: &Timelines) -> Markup
                 }
             }
             tbody role="rowgroup" {
-                @for row in rows { (entity(&axis, row, timelines.get(&row.id).map_or(&[], |points| points))) }
+                @for row in rows { (entity(&axis, row)) }
             }
         }
     }
 }
 
-fn entity(axis: &Axis, row: &Row, points: &[TimelinePoint]) -> Markup {
+fn entity(axis: &Axis, row: &Row) -> Markup {
+    let points = &row.points[..];
     let surprise = -row.p_value.max(1e-300).log10();
     html! {
         tr role="row" id={ "entity-" (row.id) } {
             th scope="row" role="rowheader" {
                 a href={ "/entities/" (words::segment(row.id.as_str())) } { (row.name) }
+                @if let Some((severity, alert)) = &row.alert {
+                    " " a class="flag" href={ "/alerts/" (words::segment(alert)) } { (parts::severity(*severity)) span class="unseen" { " alert, open" } }
+                }
                 span class="sub" { (row.id) @if !row.sector.is_empty() { " · " (row.sector) } }
             }
             td role="cell" data-label="By chance" class="chance" {
-                span { (words::chance(row.p_value)) }
+                span { (parts::chance(row)) }
                 (charts::meter(surprise / 12.0, if surprise >= 6.0 { "high" } else { "low" }))
             }
             td role="cell" data-label="Mentions" class="number" { (words::count(row.recent.mentions)) }
@@ -149,7 +147,7 @@ fn entity(axis: &Axis, row: &Row, points: &[TimelinePoint]) -> Markup {
                 (words::count(row.recent.negative))
                 @if row.recent.negative > 0 { " " span class="sub" { (words::share(row.recent.negative, row.recent.mentions)) } }
             }
-            td role="cell" data-label="Expected" class="number" { (words::rate(row.expected)) }
+            td role="cell" data-label="Expected" class="number" { (words::rate(row.expected.unwrap_or(f64::NAN))) }
             td role="cell" data-label="Score" class="number" { (parts::mean(&row.recent)) }
             td role="cell" class="trend" {
                 (charts::sparkline(axis, &trend(points), &parts::bars(axis, points), &parts::scores(axis, points)))

@@ -3,6 +3,7 @@
 use crate::domain::{AlertKind, PostStatus, ScoredPost, Sentiment, Severity, Timestamp};
 use crate::store::{MentionTotals, TimelinePoint};
 use crate::web::charts::{Axis, Bar, Point};
+use crate::web::overview::Row;
 use crate::web::words;
 use maud::{Markup, html};
 
@@ -41,6 +42,22 @@ pub fn ending(kind: AlertKind) -> &'static str {
         AlertKind::Resolved => "resolved",
         AlertKind::Retracted => "retracted: its evidence was taken back",
     }
+}
+
+/// The end of an alert as a word of its own.
+pub fn ended(kind: AlertKind) -> Markup {
+    let word = match kind {
+        AlertKind::Opened | AlertKind::Updated => return html! {},
+        AlertKind::Resolved => "Resolved",
+        AlertKind::Retracted => "Retracted",
+    };
+    html! { span class="end" { (word) } }
+}
+
+/// How rarely chance does as much, where there is something to compare with.
+pub fn chance(row: &Row) -> String {
+    row.expected
+        .map_or_else(|| "–".into(), |_| words::chance(row.p_value))
 }
 
 /// A score, coloured by its side.

@@ -255,6 +255,81 @@ async fn one_post_is_scored_as_one_and_several_as_several() {
         .await;
 }
 
+/// Whether a value is as a schema says, with every field described.
+fn fits(value: &Value, schema: &Value, api: &Value) -> bool {
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let listed = |name: &str| schema[name].as_array().cloned().unwrap_or_default();
+    let mut schemas = vec![schema];
+    schemas.extend(schema["$ref"].as_str().and_then(|to| api.pointer(&to[1..])));
+    let fields_fit = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .all(|(name, field)| {
+            let described = schemas
+                .iter()
+                .find_map(|schema| schema["properties"].get(name));
+            described.is_some_and(|described| fits(field, described, api))
+        });
+    let items_fit = value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .all(|item| fits(item, &schema["items"], api));
+    let all_there = schemas.iter().all(|schema| {
+        let required = schema["required"].as_array();
+        required
+            .into_iter()
+            .flatten()
+            .all(|name| value.get(name.as_str().unwrap()).is_some())
+    });
+    let types = [listed("type"), vec![schema["type"].clone()]].concat();
+    (schema["type"].is_null() || types.contains(&json!(kind)))
+        && (schema["enum"].is_null() || listed("enum").contains(value))
+        && fields_fit
+        && items_fit
+        && all_there
+}
+
+#[tokio::test]
+async fn what_is_not_scored_is_null_and_described_so() {
+    let server = start().await;
+    let api = server.json("/openapi.json").await;
+    let described = &api["components"]["schemas"]["Scored"];
+    let body = r#"{"posts":[{"text":"Batteries burn"},{"id":"b","text":"Batterier brinner","lang":"sv"}]}"#;
+    let response = server.post("/v1/score").body(body).send().await.unwrap();
+    let answer: Value = response.json().await.unwrap();
+    for line in answer["posts"].as_array().unwrap() {
+        assert!(fits(line, described, &api), "{line}");
+        let mut wrong = line.clone();
+        wrong["label"] = json!("awful");
+        assert!(!fits(&wrong, described, &api));
+        wrong = line.clone();
+        wrong.as_object_mut().unwrap().remove("score");
+        assert!(!fits(&wrong, described, &api));
+    }
+    let [scored, unknown] = [0, 1].map(|place| &answer["posts"][place]);
+    assert_eq!(
+        (&scored["label"], &scored["lang"]),
+        (&json!("negative"), &json!("en"))
+    );
+    for verdict in [unknown, &unknown["entities"][0]] {
+        assert_eq!(
+            (&verdict["label"], &verdict["score"]),
+            (&Value::Null, &Value::Null)
+        );
+        assert!(verdict.get("label").is_some() && verdict.get("p_negative").is_none());
+    }
+    assert_eq!(unknown["model"], "");
+}
+
 #[tokio::test]
 async fn alerts_are_read_and_acknowledged() {
     let server = start().await;

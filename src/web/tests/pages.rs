@@ -85,6 +85,72 @@ async fn the_crisis_is_first_and_told_in_words() {
 }
 
 #[tokio::test]
+async fn an_open_alert_puts_its_entity_first_and_marks_it() {
+    let server = start().await;
+    let entities = async || -> String {
+        let page = server.page("/").await;
+        page.split("id=\"entities\"").nth(1).unwrap().to_owned()
+    };
+    let row = |entities: &str, id: &str| -> (usize, String) {
+        let begin = entities.find(&format!("id=\"entity-{id}\"")).unwrap();
+        let end = begin + entities[begin..].find("</tr>").unwrap();
+        (begin, entities[begin..end].to_owned())
+    };
+    let before = entities().await;
+    assert!(row(&before, "HLVN").1.contains("href=\"/alerts/c0ffee01\""));
+    assert!(row(&before, "HLVN").0 < row(&before, "NRDC").0);
+    assert!(!row(&before, "KSTR").1.contains("/alerts/"));
+    {
+        // A warning of one that nothing has mentioned for hours, and one of a company where all is calm.
+        let mut alerts = server.store.alerts.lock().unwrap();
+        let warning = alerts[1].clone();
+        for (entity, id) in [("NOBODY", "c0ffee05"), ("VLTA", "c0ffee06")] {
+            let mut alert = warning.clone();
+            alert.latest.entity = entity.into();
+            alert.latest.alert_id = id.into();
+            alerts.push(alert);
+        }
+    }
+    *server.store.version.lock().unwrap() += 1;
+    let after = entities().await;
+    let (nobody, told) = row(&after, "NOBODY");
+    assert!(told.contains("/alerts/c0ffee05") && told.contains("Warning"));
+    let (calm, told) = row(&after, "VLTA");
+    assert!(
+        told.contains("usual") && told.contains("/alerts/c0ffee06"),
+        "{told}"
+    );
+    for other in ["QNTR", "ORLA", "TESS", "KSTR"] {
+        let (place, _) = row(&after, other);
+        assert!(nobody < place && calm < place, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn alerts_that_are_over_say_how_they_ended() {
+    let server = start().await;
+    for (id, word, other) in [
+        ("c0ffee03", "Resolved", "Retracted"),
+        ("c0ffee04", "Retracted", "Resolved"),
+    ] {
+        let page = server.page(&format!("/alerts/{id}")).await;
+        assert!(page.contains("class=\"alert ended\""), "{id}");
+        assert!(page.contains(&format!("class=\"end\">{word}<")), "{id}");
+        assert!(!page.contains(&format!("class=\"end\">{other}<")), "{id}");
+        assert!(!page.contains("Acknowledge</button>"), "{id}");
+    }
+    let page = server.page("/alerts/c0ffee04").await;
+    assert!(page.contains("were taken back. What is left:"));
+    assert!(page.contains("<b class=\"big\">1</b> negative mention in 1 min"));
+    assert!(
+        !server
+            .page("/alerts/c0ffee01")
+            .await
+            .contains("class=\"end\"")
+    );
+}
+
+#[tokio::test]
 async fn the_filter_looks_at_names_ids_and_sectors() {
     let server = start().await;
     for (filter, found) in [("halvor", "HLVN"), ("nrdc", "NRDC"), ("Health", "QNTR")] {
