@@ -267,12 +267,21 @@ fn read<T: DeserializeOwned>(value: Value, place: &str, errors: &mut Vec<String>
             } else {
                 format!(".{inner}")
             };
-            errors.push(format!(
-                "{place}{dot}: {}",
-                error.inner().to_string().trim_end()
-            ));
+            errors.push(format!("{place}{dot}: {}", without_value(error.inner())));
         })
         .ok()
+}
+
+/// What is wrong, without the value, which may be a secret in the wrong place.
+fn without_value(error: &toml::de::Error) -> String {
+    let message = error.message();
+    let quotes_value = ["invalid type", "invalid value", "unknown variant"]
+        .iter()
+        .any(|beginning| message.starts_with(beginning));
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if quotes_value => format!("must be {expected}"),
+        _ => message.to_owned(),
+    }
 }
 
 fn resolve_secrets(config: &mut Config, errors: &mut Vec<String>) {
@@ -344,6 +353,31 @@ mod tests {
         );
         assert!(text.contains("endpoints[0]: missing field `url`"), "{text}");
         assert!(text.contains("colour: unknown key"), "{text}");
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_shown() {
+        for (text, place) in [
+            (
+                "[[endpoints]]\nname = \"desk\"\nurl = \"https://x\"\nsecrets = \"hush, expected\"",
+                "endpoints[0].secrets: must be a sequence",
+            ),
+            ("endpoints = [\"hush\"]", "endpoints[0]: must be"),
+            (
+                "[[endpoints]]\nname = \"desk\"\nurl = \"https://x\"\nsecrets = []\nmin_severity = \"hush\"",
+                "endpoints[0].min_severity: must be `warning` or `critical`",
+            ),
+            ("[kafka]\nclient = \"hush\"", "kafka.client: is a string"),
+            (
+                "[kafka.client]\n\"sasl.password\" = [\"hush\"]",
+                "kafka.client.sasl.password: must be",
+            ),
+            ("[api]\ntoken = [\"hush\"]", "api.token: is a list"),
+        ] {
+            let shown = errors(text);
+            assert!(shown.contains(place), "{shown}");
+            assert!(!shown.contains("hush"), "{shown}");
+        }
     }
 
     #[test]
