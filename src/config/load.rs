@@ -78,12 +78,21 @@ fn one(error: String) -> ConfigErrors {
 }
 
 fn parse(text: &str, place: &str) -> Result<Table, String> {
-    text.parse::<Table>().map_err(|e| {
+    text.parse::<Table>().map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let (line, column) = position(text, at);
         format!(
-            "{place}: {}",
-            e.to_string().trim_end().replace('\n', "\n    ")
+            "{place}, line {line}, column {column}: {}",
+            error.message().replace('\n', ", ")
         )
     })
+}
+
+/// Line and column, both from 1, of a byte. The text itself is never shown: it may hold a secret.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
 /// `SQUALL_API__LISTEN=…` as the table `{api = {listen = …}}`; a value that is not TOML is a string.
@@ -382,11 +391,24 @@ mod tests {
 
     #[test]
     fn syntax_errors_name_file_and_line() {
-        let text = errors("[api\nlisten = 1");
-        assert!(
-            text.contains("squall.toml") && text.contains("line 1"),
-            "{text}"
-        );
+        for (wrong, place) in [
+            ("[api\nlisten = 1", "squall.toml, line 1, column 5: "),
+            ("[api]\ntoken = hush", "squall.toml, line 2, column 9: "),
+            (
+                "[api]\ntoken = \"hush\nlisten",
+                "squall.toml, line 2, column ",
+            ),
+            ("[api]\ntoken = \"hush\" hush", "line 2, column "),
+            ("[api]\n\"é\" = 'hush\\q", "line 2, column "),
+            (
+                "[api]\ntoken = \"hush\"\ntoken = \"hush\"",
+                "line 3, column 1: ",
+            ),
+        ] {
+            let text = errors(wrong);
+            assert!(text.contains(place), "{text}");
+            assert!(!text.contains("hush"), "{text}");
+        }
         let missing = load(Some(Path::new("/no/such/file.toml")), std::iter::empty()).unwrap_err();
         assert!(
             missing.to_string().contains("/no/such/file.toml"),
