@@ -304,6 +304,7 @@ fn resolve_secrets(config: &mut Config, errors: &mut Vec<String>) {
         resolve(format!("{FREE}.{key}"), secret);
     }
     for (index, endpoint) in config.endpoints.iter_mut().enumerate() {
+        resolve(format!("endpoints[{index}].url"), &mut endpoint.url);
         for secret in &mut endpoint.secrets {
             resolve(format!("endpoints[{index}].secrets"), secret);
         }
@@ -436,6 +437,25 @@ mod tests {
                 .to_string()
                 .contains("api.nope")
         );
+    }
+
+    #[test]
+    fn the_address_of_an_endpoint_is_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("url");
+        std::fs::write(&file, "https://example.com/hush\n").unwrap();
+        let config = load_text(&format!(
+            "[[endpoints]]\nname = \"desk\"\nurl = \"file:{}\"\nsecrets = []",
+            file.display()
+        ))
+        .unwrap();
+        assert_eq!(config.endpoints[0].url.expose(), "https://example.com/hush");
+        let shown = format!("{config:?}{}", toml::to_string(&config).unwrap());
+        assert!(!shown.contains("hush"), "{shown}");
+        let missing = errors(
+            "[[endpoints]]\nname = \"desk\"\nurl = \"env:SQUALL_NO_SUCH_VARIABLE\"\nsecrets = []",
+        );
+        assert!(missing.contains("endpoints[0].url: environment variable SQUALL_NO_SUCH_VARIABLE"));
     }
 
     #[test]

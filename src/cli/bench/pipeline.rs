@@ -95,7 +95,7 @@ fn endpoint(url: String) -> EndpointConfig {
     let secret = Secret::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
     EndpointConfig {
         name: "bench".into(),
-        url,
+        url: Secret::new(url),
         secrets: vec![secret],
         min_severity: Severity::Warning,
     }
