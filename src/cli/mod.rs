@@ -83,8 +83,14 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         command,
     } = cli;
     telemetry::init(log_format);
-    let config =
-        || -> anyhow::Result<Config> { Ok(config::load(file.as_deref(), std::env::vars())?) };
+    let config = || -> anyhow::Result<Config> {
+        // What is not UTF-8 belongs to others, or is wrong and found so.
+        let environment = std::env::vars_os().map(|(name, value)| {
+            let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+            (text(name), text(value))
+        });
+        Ok(config::load(file.as_deref(), environment)?)
+    };
     match command {
         Command::Demo(args) => block_on(demo::run(args, config()?)),
         Command::Run(args) => block_on(serve::run(args.roles.into_iter().collect(), config()?)),

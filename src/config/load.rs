@@ -1,6 +1,7 @@
 //! Reads the configuration: defaults, then the user's file, then the environment. All errors are found
 //! before any is reported.
 
+use super::environment::from_environment;
 use super::{Config, DEFAULTS, Secret, check};
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -29,7 +30,7 @@ impl std::error::Error for ConfigErrors {}
 const LISTS: [&str; 4] = ["topics", "lists", "campaigns", "endpoints"];
 
 /// Table whose keys are the Kafka client's, not squall's.
-const FREE: &str = "kafka.client";
+pub(super) const FREE: &str = "kafka.client";
 
 /// Loads and checks the configuration. Without a file the defaults count; `environment` is usually
 /// `std::env::vars()`, of which `SQUALL_SECTION__KEY` is used.
@@ -54,8 +55,10 @@ pub fn load(
         overlay(&mut table, user, &defaults, "", &mut errors);
     }
     for (name, value) in environment {
-        if let Some(user) = from_environment(&name, &value) {
-            overlay(&mut table, user, &defaults, "", &mut errors);
+        match from_environment(&name, &value, &defaults) {
+            Some(Ok(user)) => overlay(&mut table, user, &defaults, "", &mut errors),
+            Some(Err(problem)) => errors.push(problem),
+            None => {}
         }
     }
     let config = build(&table, &mut errors);
@@ -93,24 +96,6 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (before.matches('\n').count() + 1, line.chars().count() + 1)
-}
-
-/// `SQUALL_API__LISTEN=…` as the table `{api = {listen = …}}`; a value that is not TOML is a string.
-fn from_environment(name: &str, value: &str) -> Option<Table> {
-    let (section, key) = name.strip_prefix("SQUALL_")?.split_once("__")?;
-    let value = format!("value = {value}")
-        .parse::<Table>()
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| Value::String(value.to_owned()));
-    let path = format!("{section}__{key}").to_lowercase();
-    let nested = path.rsplit("__").fold(value, |inner, key| {
-        Value::Table(Table::from_iter([(key.to_owned(), inner)]))
-    });
-    match nested {
-        Value::Table(table) => Some(table),
-        _ => None,
-    }
 }
 
 /// Puts the user's values over the defaults. A key the defaults do not have, or a value of another type,
@@ -397,7 +382,7 @@ mod tests {
             ("[api]\ntoken = hush", "squall.toml, line 2, column 9: "),
             (
                 "[api]\ntoken = \"hush\nlisten",
-                "squall.toml, line 2, column ",
+                "squall.toml, line 3, column ",
             ),
             ("[api]\ntoken = \"hush\" hush", "line 2, column "),
             ("[api]\n\"é\" = 'hush\\q", "line 2, column "),
@@ -414,28 +399,6 @@ mod tests {
         assert!(
             missing.to_string().contains("/no/such/file.toml"),
             "{missing}"
-        );
-    }
-
-    #[test]
-    fn the_environment_overrides_the_file() {
-        let set = [
-            ("SQUALL_API__LISTEN", "127.0.0.1:9000"),
-            ("SQUALL_KAFKA__PARTITIONS", "7"),
-            ("SQUALL_LOG", "debug"),
-        ];
-        let set = set
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let config = load(None, set).unwrap();
-        assert_eq!(config.api.listen.port(), 9000);
-        assert_eq!(config.kafka.partitions, 7);
-        let unknown = [("SQUALL_API__NOPE".to_owned(), "1".to_owned())].into_iter();
-        assert!(
-            load(None, unknown)
-                .unwrap_err()
-                .to_string()
-                .contains("api.nope")
         );
     }
 

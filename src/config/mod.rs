@@ -3,6 +3,7 @@
 mod check;
 mod client_keys;
 pub mod duration;
+mod environment;
 mod load;
 mod secret;
 mod sections;
