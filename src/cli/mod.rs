@@ -6,6 +6,7 @@ mod check_config;
 mod demo;
 mod detect;
 mod eval;
+mod files;
 mod replay;
 mod report;
 mod score;
@@ -63,6 +64,11 @@ enum Command {
         shell: clap_complete::Shell,
     },
 }
+
+/// Arguments that are well formed and cannot be meant so: exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(String);
 
 /// Run the service.
 #[derive(Debug, clap::Args)]

@@ -149,3 +149,14 @@ fn what_is_shown_of_a_configuration_holds_no_secret() {
         assert!(!text.contains(secret), "{text}");
     }
 }
+
+#[test]
+fn the_input_is_not_overwritten_by_the_output() {
+    let setup = Setup::new("");
+    let file = setup.write("posts.jsonl", b"{\"text\": \"a\"}\n");
+    for command in ["score", "detect"] {
+        let text = fails(&[command, "--input", &file, "--output", &file], 2);
+        assert!(text.contains("is the input"), "{text}");
+    }
+    assert_eq!(std::fs::read(file).unwrap(), b"{\"text\": \"a\"}\n");
+}
