@@ -1,5 +1,6 @@
 //! `squall demo`.
 
+use super::files::TemporaryFolder;
 use super::signals;
 use crate::app::{self, Role, Run, Started};
 use crate::broker::{Outgoing, Producer};
@@ -33,8 +34,8 @@ pub(super) struct Demo {
 
 /// Runs the demo until it is stopped, or with `--once` until the stream has been worked through.
 pub(super) async fn run(args: Demo, mut config: Config) -> anyhow::Result<()> {
-    let folder = tempdir()?;
-    config.run.data_dir.clone_from(&folder.0);
+    let folder = TemporaryFolder::new("demo")?;
+    config.run.data_dir = folder.path().to_owned();
     config.run.drain_deadline = if args.once {
         WORK_THROUGH
     } else {
@@ -167,20 +168,5 @@ fn bar() -> ProgressBar {
     match ProgressStyle::with_template("{bar:40} {pos}/{len} posts {eta}") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
-}
-
-/// A folder of its own, removed at the end.
-struct TempDir(std::path::PathBuf);
-
-fn tempdir() -> anyhow::Result<TempDir> {
-    let path = std::env::temp_dir().join(format!("squall-demo-{:016x}", rand::random::<u64>()));
-    std::fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    Ok(TempDir(path))
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
