@@ -13,7 +13,10 @@ fn main() -> ExitCode {
         Err(error) => {
             // `{:#}` writes the chain of causes on one line.
             eprintln!("squall: {error:#}");
-            ExitCode::FAILURE
+            match error.is::<squall::cli::UsageError>() {
+                true => ExitCode::from(2),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -30,12 +30,20 @@ pub(super) fn run(
     let config = config()?;
     let dictionary = app::dictionary(&config)?;
     app::matcher(&config, &dictionary)?;
-    Notifier::new(&config.notify, &config.endpoints)
+    let notifier = Notifier::new(&config.notify, &config.endpoints)
         .map_err(|errors| anyhow::anyhow!("endpoints:\n  {}", errors.join("\n  ")))?;
     if args.show {
         let shown =
             toml::to_string(&config).context("the configuration cannot be written as TOML")?;
         out.write_all(shown.as_bytes())?;
+        for endpoint in notifier.endpoints() {
+            writeln!(
+                out,
+                "# endpoint '{}' is at {}",
+                endpoint.name(),
+                endpoint.place()
+            )?;
+        }
     } else {
         writeln!(
             out,

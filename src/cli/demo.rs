@@ -1,5 +1,6 @@
 //! `squall demo`.
 
+use super::files::TemporaryFolder;
 use super::signals;
 use crate::app::{self, Role, Run, Started};
 use crate::broker::{Outgoing, Producer};
@@ -33,25 +34,12 @@ pub(super) struct Demo {
 
 /// Runs the demo until it is stopped, or with `--once` until the stream has been worked through.
 pub(super) async fn run(args: Demo, mut config: Config) -> anyhow::Result<()> {
-    let folder = tempdir()?;
-    config.run.data_dir.clone_from(&folder.0);
-    config.run.drain_deadline = if args.once {
-        WORK_THROUGH
-    } else {
-        config.run.drain_deadline
-    };
-    config.kafka.brokers = EMBEDDED.into();
-    config.kafka.client.clear();
-    config.kafka.partitions = 2;
-    config.topics = ["news", "social"]
-        .map(|name| TopicConfig {
-            name: name.into(),
-            source: name.into(),
-        })
-        .into();
-    config.lists = demo::lists();
-    config.campaigns = demo::campaigns();
-    config.detect.max_hold = MAX_HOLD;
+    let folder = TemporaryFolder::new("demo")?;
+    config.run.data_dir = folder.path().to_owned();
+    if args.once {
+        config.run.drain_deadline = WORK_THROUGH;
+    }
+    stage(&mut config);
     let dictionary =
         Dictionary::from_csv(demo::dictionary_csv().as_bytes(), "the demo's dictionary")
             .map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
@@ -95,6 +83,24 @@ pub(super) async fn run(args: Demo, mut config: Config) -> anyhow::Result<()> {
     bar.finish_and_clear();
     // A service that never started hangs up, and the feeding ends with it.
     service.and(feeding.await?)
+}
+
+/// Replaces what the user has configured by what the stream is about. Nothing leaves this machine: alerts about
+/// companies that do not exist are no business of the user's endpoints.
+fn stage(config: &mut Config) {
+    config.kafka.brokers = EMBEDDED.into();
+    config.kafka.client.clear();
+    config.kafka.partitions = 2;
+    config.topics = ["news", "social"]
+        .map(|name| TopicConfig {
+            name: name.into(),
+            source: name.into(),
+        })
+        .into();
+    config.lists = demo::lists();
+    config.campaigns = demo::campaigns();
+    config.endpoints.clear();
+    config.detect.max_hold = MAX_HOLD;
 }
 
 /// Sends the stream at [`SPEED`].
@@ -170,17 +176,24 @@ fn bar() -> ProgressBar {
     }
 }
 
-/// A folder of its own, removed at the end.
-struct TempDir(std::path::PathBuf);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{EndpointConfig, Secret, load};
+    use crate::domain::Severity;
 
-fn tempdir() -> anyhow::Result<TempDir> {
-    let path = std::env::temp_dir().join(format!("squall-demo-{:016x}", rand::random::<u64>()));
-    std::fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    Ok(TempDir(path))
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+    #[test]
+    fn the_demo_sends_nothing_to_the_users_endpoints_and_brokers() {
+        let mut config = load(None, std::iter::empty()).unwrap();
+        config.kafka.brokers = "host:9092".into();
+        config.endpoints.push(EndpointConfig {
+            name: "desk".into(),
+            url: Secret::new("https://example.com"),
+            secrets: Vec::new(),
+            min_severity: Severity::Warning,
+        });
+        stage(&mut config);
+        assert!(config.endpoints.is_empty());
+        assert_eq!(config.kafka.brokers, EMBEDDED);
     }
 }

@@ -1,8 +1,9 @@
 //! `squall detect`: the spike test over a plain series in a CSV file.
 
+use super::files;
 use crate::detect::SeriesDetector;
 use crate::domain::Timestamp;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use csv::StringRecord;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -34,15 +35,7 @@ pub fn run(args: &Detect) -> Result<()> {
             File::open(path).with_context(|| format!("cannot read {path}: check the path"))?,
         ),
     };
-    let output: Box<dyn Write> = match args.output.as_str() {
-        "-" => Box::new(io::stdout().lock()),
-        path if is_same_file(path, &args.input) => {
-            bail!("{path} is the input: write to another file with --output")
-        }
-        path => Box::new(File::create(path).with_context(|| {
-            format!("cannot write {path}: check that its folder exists and is writable")
-        })?),
-    };
+    let output = files::create(Path::new(&args.output), Path::new(&args.input))?;
     judge(input, &args.input, output, &args.output)
 }
 
@@ -108,16 +101,6 @@ fn number(cell: &str) -> Option<f64> {
     match cell.trim() {
         "" => Some(f64::NAN),
         number => number.parse().ok(),
-    }
-}
-
-fn is_same_file(one: &str, other: &str) -> bool {
-    match (
-        Path::new(one).canonicalize(),
-        Path::new(other).canonicalize(),
-    ) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
     }
 }
 

@@ -6,6 +6,7 @@ mod check_config;
 mod demo;
 mod detect;
 mod eval;
+mod files;
 mod replay;
 mod report;
 mod score;
@@ -64,6 +65,11 @@ enum Command {
     },
 }
 
+/// Arguments that are well formed and cannot be meant so: exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(String);
+
 /// Run the service.
 #[derive(Debug, clap::Args)]
 struct Serve {
@@ -83,8 +89,14 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         command,
     } = cli;
     telemetry::init(log_format);
-    let config =
-        || -> anyhow::Result<Config> { Ok(config::load(file.as_deref(), std::env::vars())?) };
+    let config = || -> anyhow::Result<Config> {
+        // What is not UTF-8 belongs to others, or is wrong and found so.
+        let environment = std::env::vars_os().map(|(name, value)| {
+            let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+            (text(name), text(value))
+        });
+        Ok(config::load(file.as_deref(), environment)?)
+    };
     match command {
         Command::Demo(args) => block_on(demo::run(args, config()?)),
         Command::Run(args) => block_on(serve::run(args.roles.into_iter().collect(), config()?)),

@@ -1,5 +1,6 @@
 //! `squall score`.
 
+use super::files;
 use crate::app;
 use crate::config::Config;
 use crate::connect::{Lines, MAX_LINE_BYTES};
@@ -7,9 +8,9 @@ use crate::domain::{Origin, Post, SourcePartition, Timestamp};
 use crate::model::{Model, Tokens};
 use crate::pipeline::{Reader, Reading, Receipt, ScoreLine};
 use crate::text::Dictionary;
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Lines read, scored and written together.
@@ -56,7 +57,7 @@ pub(super) fn run(args: &Score, mut config: Config) -> anyhow::Result<()> {
         config.entities.dictionary.clone_from(entities);
     }
     let lines = Lines::open(&args.input, MAX_LINE_BYTES)?;
-    let mut output = create(&args.output)?;
+    let mut output = files::create(&args.output, &args.input)?;
     let dictionary: Dictionary = app::dictionary(&config)?;
     let matcher = app::matcher(&config, &dictionary)?;
     let model = Model::open(&config.model)?;
@@ -80,15 +81,6 @@ pub(super) fn run(args: &Score, mut config: Config) -> anyhow::Result<()> {
         bail!("{place}: {bad} lines are no posts: see their 'error' in the output");
     }
     Ok(())
-}
-
-fn create(path: &Path) -> anyhow::Result<Box<dyn Write>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(std::io::BufWriter::new(std::io::stdout())));
-    }
-    let file = std::fs::File::create(path)
-        .with_context(|| format!("--output: cannot create {}: check the path", path.display()))?;
-    Ok(Box::new(std::io::BufWriter::new(file)))
 }
 
 /// The reading thread.

@@ -1,11 +1,11 @@
 //! Checks across keys: what no single type can say.
 
-use super::{Config, EMBEDDED};
+use super::{Config, EMBEDDED, client_keys};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// Kafka's default `max.poll.interval.ms`: a drain must be shorter, or the group takes the partitions away.
-const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
+/// Longest of all durations: a leap year.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// Adds a message for everything that cannot work.
 pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
@@ -14,11 +14,12 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
             errors.push(message.to_owned());
         }
     };
-    let run = &config.run;
-    require(
-        run.drain_deadline < MAX_POLL_INTERVAL,
-        "run.drain_deadline: must be shorter than max.poll.interval.ms of Kafka: write less than 5m",
-    );
+    for problem in client_keys::problems(config)
+        .into_iter()
+        .chain(too_large(config))
+    {
+        require(false, &problem);
+    }
 
     let kafka = &config.kafka;
     require(
@@ -148,8 +149,8 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
         "detect.resolve_p_value: must be greater than detect.p_value, or an alert would resolve as it opens",
     );
     require(
-        detect.update_power > 1.0,
-        "detect.update_power: must be greater than 1",
+        detect.update_power > 1.0 && detect.update_power <= 1000.0,
+        "detect.update_power: must be greater than 1, and at most 1000",
     );
     require(
         detect.min_negative >= 1,
@@ -203,6 +204,48 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
     );
 }
 
+/// Values that would be accepted, and then overflow, eat the memory, or make no sense.
+fn too_large(config: &Config) -> Vec<String> {
+    let (run, score, store) = (&config.run, &config.score, &config.store);
+    let (detect, notify) = (&config.detect, &config.notify);
+    let numbers = [
+        ("score.batch_tokens", score.batch_tokens, 1_000_000),
+        ("model.max_tokens", config.model.max_tokens, 1_000_000),
+        ("store.flush_rows", store.flush_rows, 1_000_000),
+        ("notify.in_flight", notify.in_flight, 100_000),
+        ("notify.attempts", notify.attempts as usize, 1000),
+        (
+            "detect.min_negative",
+            detect.min_negative as usize,
+            1_000_000,
+        ),
+    ];
+    let durations = [
+        ("run.drain_deadline", run.drain_deadline),
+        ("score.batch_linger", score.batch_linger),
+        ("score.progress_interval", score.progress_interval),
+        ("store.flush_interval", store.flush_interval),
+        ("detect.resolve_after", detect.resolve_after),
+        ("detect.cool_down", detect.cool_down),
+        ("detect.copy_lookback", detect.copy_lookback),
+        ("detect.lateness", detect.lateness),
+        ("detect.max_hold", detect.max_hold),
+        ("detect.max_alert_age", detect.max_alert_age),
+        ("notify.timeout", notify.timeout),
+        ("notify.retry_delay", notify.retry_delay),
+        ("notify.retry_delay_max", notify.retry_delay_max),
+    ];
+    let numbers = numbers
+        .iter()
+        .filter(|(_, value, most)| value > most)
+        .map(|(key, _, most)| format!("{key}: must be at most {most}"));
+    let durations = durations
+        .iter()
+        .filter(|(_, value)| *value > LONGEST)
+        .map(|(key, _)| format!("{key}: must be at most 366 days (8784h)"));
+    numbers.chain(durations).collect()
+}
+
 fn unique<'a>(
     ids: impl Iterator<Item = &'a str>,
     place: &str,
@@ -229,11 +272,12 @@ fn is_topic_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::{Config, load};
     use super::check;
+    use std::time::Duration;
 
-    fn errors(change: impl FnOnce(&mut Config)) -> Vec<String> {
+    pub(in super::super) fn errors(change: impl FnOnce(&mut Config)) -> Vec<String> {
         let mut config = load(None, std::iter::empty()).unwrap();
         change(&mut config);
         let mut errors = Vec::new();
@@ -254,5 +298,35 @@ mod tests {
         assert!(errors(|c| c.topics.push(c.topics[0].clone()))[0].contains("twice"));
         assert!(errors(|c| c.topics[0].name = "squall.scored".into())[0].contains("squall's own"));
         assert!(errors(|c| c.kafka.epoch = "a:b".into())[0].starts_with("kafka.epoch"));
+    }
+
+    #[test]
+    fn values_without_sense_are_too_large() {
+        let year = Duration::from_secs(366 * 86_400);
+        assert!(
+            errors(|c| {
+                c.detect.copy_lookback = year;
+                c.notify.in_flight = 100_000;
+                c.store.flush_rows = 1_000_000;
+            })
+            .is_empty()
+        );
+        let one = |errors: Vec<String>, place: &str| {
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert!(errors[0].starts_with(place), "{errors:?}");
+        };
+        let longer = year + Duration::from_millis(1);
+        one(errors(|c| c.detect.copy_lookback = longer), "detect.copy_");
+        one(
+            errors(|c| c.detect.max_alert_age = Duration::MAX),
+            "detect.max_alert_age",
+        );
+        one(errors(|c| c.notify.timeout = longer), "notify.timeout");
+        one(errors(|c| c.notify.in_flight = 100_001), "notify.in_flight");
+        one(errors(|c| c.store.flush_rows = usize::MAX), "store.flush_");
+        one(
+            errors(|c| c.detect.update_power = f64::INFINITY),
+            "detect.update",
+        );
     }
 }

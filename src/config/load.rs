@@ -1,6 +1,7 @@
 //! Reads the configuration: defaults, then the user's file, then the environment. All errors are found
 //! before any is reported.
 
+use super::environment::from_environment;
 use super::{Config, DEFAULTS, Secret, check};
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -29,7 +30,7 @@ impl std::error::Error for ConfigErrors {}
 const LISTS: [&str; 4] = ["topics", "lists", "campaigns", "endpoints"];
 
 /// Table whose keys are the Kafka client's, not squall's.
-const FREE: &str = "kafka.client";
+pub(super) const FREE: &str = "kafka.client";
 
 /// Loads and checks the configuration. Without a file the defaults count; `environment` is usually
 /// `std::env::vars()`, of which `SQUALL_SECTION__KEY` is used.
@@ -54,8 +55,10 @@ pub fn load(
         overlay(&mut table, user, &defaults, "", &mut errors);
     }
     for (name, value) in environment {
-        if let Some(user) = from_environment(&name, &value) {
-            overlay(&mut table, user, &defaults, "", &mut errors);
+        match from_environment(&name, &value, &defaults) {
+            Some(Ok(user)) => overlay(&mut table, user, &defaults, "", &mut errors),
+            Some(Err(problem)) => errors.push(problem),
+            None => {}
         }
     }
     let config = build(&table, &mut errors);
@@ -78,30 +81,21 @@ fn one(error: String) -> ConfigErrors {
 }
 
 fn parse(text: &str, place: &str) -> Result<Table, String> {
-    text.parse::<Table>().map_err(|e| {
+    text.parse::<Table>().map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let (line, column) = position(text, at);
         format!(
-            "{place}: {}",
-            e.to_string().trim_end().replace('\n', "\n    ")
+            "{place}, line {line}, column {column}: {}",
+            error.message().replace('\n', ", ")
         )
     })
 }
 
-/// `SQUALL_API__LISTEN=…` as the table `{api = {listen = …}}`; a value that is not TOML is a string.
-fn from_environment(name: &str, value: &str) -> Option<Table> {
-    let (section, key) = name.strip_prefix("SQUALL_")?.split_once("__")?;
-    let value = format!("value = {value}")
-        .parse::<Table>()
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| Value::String(value.to_owned()));
-    let path = format!("{section}__{key}").to_lowercase();
-    let nested = path.rsplit("__").fold(value, |inner, key| {
-        Value::Table(Table::from_iter([(key.to_owned(), inner)]))
-    });
-    match nested {
-        Value::Table(table) => Some(table),
-        _ => None,
-    }
+/// Line and column, both from 1, of a byte. The text itself is never shown: it may hold a secret.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
 /// Puts the user's values over the defaults. A key the defaults do not have, or a value of another type,
@@ -267,12 +261,21 @@ fn read<T: DeserializeOwned>(value: Value, place: &str, errors: &mut Vec<String>
             } else {
                 format!(".{inner}")
             };
-            errors.push(format!(
-                "{place}{dot}: {}",
-                error.inner().to_string().trim_end()
-            ));
+            errors.push(format!("{place}{dot}: {}", without_value(error.inner())));
         })
         .ok()
+}
+
+/// What is wrong, without the value, which may be a secret in the wrong place.
+fn without_value(error: &toml::de::Error) -> String {
+    let message = error.message();
+    let quotes_value = ["invalid type", "invalid value", "unknown variant"]
+        .iter()
+        .any(|beginning| message.starts_with(beginning));
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if quotes_value => format!("must be {expected}"),
+        _ => message.to_owned(),
+    }
 }
 
 fn resolve_secrets(config: &mut Config, errors: &mut Vec<String>) {
@@ -286,6 +289,7 @@ fn resolve_secrets(config: &mut Config, errors: &mut Vec<String>) {
         resolve(format!("{FREE}.{key}"), secret);
     }
     for (index, endpoint) in config.endpoints.iter_mut().enumerate() {
+        resolve(format!("endpoints[{index}].url"), &mut endpoint.url);
         for secret in &mut endpoint.secrets {
             resolve(format!("endpoints[{index}].secrets"), secret);
         }
@@ -347,12 +351,50 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_in_the_wrong_place_is_not_shown() {
+        for (text, place) in [
+            (
+                "[[endpoints]]\nname = \"desk\"\nurl = \"https://x\"\nsecrets = \"hush, expected\"",
+                "endpoints[0].secrets: must be a sequence",
+            ),
+            ("endpoints = [\"hush\"]", "endpoints[0]: must be"),
+            (
+                "[[endpoints]]\nname = \"desk\"\nurl = \"https://x\"\nsecrets = []\nmin_severity = \"hush\"",
+                "endpoints[0].min_severity: must be `warning` or `critical`",
+            ),
+            ("[kafka]\nclient = \"hush\"", "kafka.client: is a string"),
+            (
+                "[kafka.client]\n\"sasl.password\" = [\"hush\"]",
+                "kafka.client.sasl.password: must be",
+            ),
+            ("[api]\ntoken = [\"hush\"]", "api.token: is a list"),
+        ] {
+            let shown = errors(text);
+            assert!(shown.contains(place), "{shown}");
+            assert!(!shown.contains("hush"), "{shown}");
+        }
+    }
+
+    #[test]
     fn syntax_errors_name_file_and_line() {
-        let text = errors("[api\nlisten = 1");
-        assert!(
-            text.contains("squall.toml") && text.contains("line 1"),
-            "{text}"
-        );
+        for (wrong, place) in [
+            ("[api\nlisten = 1", "squall.toml, line 1, column 5: "),
+            ("[api]\ntoken = hush", "squall.toml, line 2, column 9: "),
+            (
+                "[api]\ntoken = \"hush\nlisten",
+                "squall.toml, line 3, column ",
+            ),
+            ("[api]\ntoken = \"hush\" hush", "line 2, column "),
+            ("[api]\n\"é\" = 'hush\\q", "line 2, column "),
+            (
+                "[api]\ntoken = \"hush\"\ntoken = \"hush\"",
+                "line 3, column 1: ",
+            ),
+        ] {
+            let text = errors(wrong);
+            assert!(text.contains(place), "{text}");
+            assert!(!text.contains("hush"), "{text}");
+        }
         let missing = load(Some(Path::new("/no/such/file.toml")), std::iter::empty()).unwrap_err();
         assert!(
             missing.to_string().contains("/no/such/file.toml"),
@@ -361,25 +403,22 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_overrides_the_file() {
-        let set = [
-            ("SQUALL_API__LISTEN", "127.0.0.1:9000"),
-            ("SQUALL_KAFKA__PARTITIONS", "7"),
-            ("SQUALL_LOG", "debug"),
-        ];
-        let set = set
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let config = load(None, set).unwrap();
-        assert_eq!(config.api.listen.port(), 9000);
-        assert_eq!(config.kafka.partitions, 7);
-        let unknown = [("SQUALL_API__NOPE".to_owned(), "1".to_owned())].into_iter();
-        assert!(
-            load(None, unknown)
-                .unwrap_err()
-                .to_string()
-                .contains("api.nope")
+    fn the_address_of_an_endpoint_is_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("url");
+        std::fs::write(&file, "https://example.com/hush\n").unwrap();
+        let config = load_text(&format!(
+            "[[endpoints]]\nname = \"desk\"\nurl = \"file:{}\"\nsecrets = []",
+            file.display()
+        ))
+        .unwrap();
+        assert_eq!(config.endpoints[0].url.expose(), "https://example.com/hush");
+        let shown = format!("{config:?}{}", toml::to_string(&config).unwrap());
+        assert!(!shown.contains("hush"), "{shown}");
+        let missing = errors(
+            "[[endpoints]]\nname = \"desk\"\nurl = \"env:SQUALL_NO_SUCH_VARIABLE\"\nsecrets = []",
         );
+        assert!(missing.contains("endpoints[0].url: environment variable SQUALL_NO_SUCH_VARIABLE"));
     }
 
     #[test]

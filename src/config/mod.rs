@@ -1,7 +1,9 @@
 //! Configuration: the documented `squall.toml` is compiled in and holds the defaults.
 
 mod check;
+mod client_keys;
 pub mod duration;
+mod environment;
 mod load;
 mod secret;
 mod sections;

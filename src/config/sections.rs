@@ -157,7 +157,7 @@ pub struct NotifyConfig {
 #[expect(missing_docs, reason = "the keys are documented in squall.toml")]
 pub struct EndpointConfig {
     pub name: String,
-    pub url: String,
+    pub url: Secret,
     pub secrets: Vec<Secret>,
     #[serde(default = "lowest")]
     pub min_severity: Severity,

@@ -24,7 +24,7 @@ impl Endpoint {
     /// All that is wrong with it, each with the remedy.
     pub(super) fn new(config: &EndpointConfig) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
-        let url = parse_url(&config.url)
+        let url = parse_url(config.url.expose())
             .map_err(|problem| problems.push(format!("url {problem}")))
             .ok();
         if config.secrets.is_empty() {
@@ -76,7 +76,7 @@ impl Endpoint {
     }
 
     /// Scheme, host and port: what of the URL may be shown.
-    pub(super) fn place(&self) -> String {
+    pub fn place(&self) -> String {
         self.url.origin().ascii_serialization()
     }
 
@@ -125,7 +125,7 @@ mod tests {
     fn config(url: &str) -> EndpointConfig {
         EndpointConfig {
             name: "desk".into(),
-            url: url.into(),
+            url: Secret::new(url),
             secrets: vec![Secret::new(SECRET)],
             min_severity: Severity::Warning,
         }

@@ -132,3 +132,31 @@ fn a_bad_dictionary_names_every_line() {
         assert!(text.contains(line), "{text}");
     }
 }
+
+#[test]
+fn what_is_shown_of_a_configuration_holds_no_secret() {
+    let setup = Setup::new(
+        "[[endpoints]]\nname = \"desk\"\nurl = \"https://example.com/T0?token=hush\"\n\
+         secrets = [\"whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==\"]\n",
+    );
+    let output = run(&["check-config", "--show", "--config", &setup.config()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("# endpoint 'desk' is at https://example.com\n"),
+        "{text}"
+    );
+    for secret in ["T0", "hush", "whsec"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[test]
+fn the_input_is_not_overwritten_by_the_output() {
+    let setup = Setup::new("");
+    let file = setup.write("posts.jsonl", b"{\"text\": \"a\"}\n");
+    for command in ["score", "detect"] {
+        let text = fails(&[command, "--input", &file, "--output", &file], 2);
+        assert!(text.contains("is the input"), "{text}");
+    }
+    assert_eq!(std::fs::read(file).unwrap(), b"{\"text\": \"a\"}\n");
+}

@@ -1,6 +1,7 @@
 //! `squall bench pipeline`: the whole service in this process, posts at a steady rate, bursts that tip
 //! alerts, and a receiver on loopback.
 
+use super::super::files::TemporaryFolder;
 use crate::app::{self, Role, Run, Started};
 use crate::broker::{Outgoing, Producer};
 use crate::config::{Config, EMBEDDED, EndpointConfig, Secret};
@@ -40,8 +41,8 @@ pub(super) struct PipelineBench {
 
 /// Measures and prints.
 pub(super) async fn run(args: PipelineBench, mut config: Config) -> anyhow::Result<()> {
-    let folder = std::env::temp_dir().join(format!("squall-bench-{:016x}", rand::random::<u64>()));
-    config.run.data_dir.clone_from(&folder);
+    let folder = TemporaryFolder::new("bench")?;
+    config.run.data_dir = folder.path().to_owned();
     config.kafka.brokers = EMBEDDED.into();
     config.api.listen = ([127, 0, 0, 1], 0).into();
     let received = Arc::new(AtomicU64::new(0));
@@ -71,7 +72,6 @@ pub(super) async fn run(args: PipelineBench, mut config: Config) -> anyhow::Resu
     )
     .await?;
     let metrics = feeding.await??;
-    let _ = std::fs::remove_dir_all(&folder);
     report(&metrics, received.load(Ordering::Relaxed));
     Ok(())
 }
@@ -95,7 +95,7 @@ fn endpoint(url: String) -> EndpointConfig {
     let secret = Secret::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
     EndpointConfig {
         name: "bench".into(),
-        url,
+        url: Secret::new(url),
         secrets: vec![secret],
         min_severity: Severity::Warning,
     }

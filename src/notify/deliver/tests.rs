@@ -37,7 +37,7 @@ fn impatient() -> NotifyConfig {
 fn endpoint(url: &str) -> EndpointConfig {
     EndpointConfig {
         name: "desk".into(),
-        url: url.into(),
+        url: Secret::new(url),
         secrets: [1u8, 2]
             .map(|byte| {
                 use base64::Engine;
