@@ -136,6 +136,17 @@ pub async fn send_all(
     Ok(acknowledged)
 }
 
+/// Hands records to the producer and waits until the broker has each; returns their partitions and offsets.
+///
+/// # Errors
+/// What the producer says.
+pub async fn send_and_wait(
+    producer: &Producer,
+    records: Vec<Outgoing>,
+) -> Result<Vec<(i32, i64)>, BrokerError> {
+    futures::future::try_join_all(send_all(producer, records).await?).await
+}
+
 fn mention_event(post: &ScoredPost, mention: &crate::domain::Mention) -> MentionEvent {
     let title = if post.title.is_empty() {
         &post.text

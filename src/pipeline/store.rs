@@ -1,6 +1,6 @@
 //! STORE: squall's own topics into the store, in blocks, each stored at once or not at all.
 
-use super::emit::{Emitter, send_all};
+use super::emit::{Emitter, send_and_wait};
 use super::score::dead_letter;
 use super::{RoleError, Stopping, report_consumer};
 use crate::broker::{Assignment, Commits, Consumer, Event, Producer, Record, topics};
@@ -264,9 +264,7 @@ impl Store {
                         "unreadable",
                         &error.to_string(),
                     );
-                    for one in send_all(&self.producer, vec![self.emitter.dead(&letter)]).await? {
-                        one.await?;
-                    }
+                    send_and_wait(&self.producer, vec![self.emitter.dead(&letter)]).await?;
                 }
             }
         }
@@ -388,9 +386,11 @@ mod tests {
         let bench = Bench::new().await;
         let role = bench.role();
         let again = (0..8).map(|offset| role.emitter.cluster(&cluster(offset)));
-        for acknowledged in send_all(&role.producer, again.collect()).await.unwrap() {
-            acknowledged.await.unwrap();
-        }
+        let written = send_and_wait(&role.producer, again.collect()).await;
+        assert_eq!(
+            written.unwrap(),
+            (0..8).map(|offset| (0, offset)).collect::<Vec<_>>()
+        );
         let repeats = role.metrics.repeats_dropped.with(["store"]);
         let consumer = Consumer::start(&bench.connection, "store", &topics::STORED, 64).unwrap();
         let (stopper, stopping) = super::super::stopping();
