@@ -189,13 +189,16 @@ mod tests {
     use super::*;
     use crate::store::contract::post;
 
-    fn emitter() -> Emitter {
-        Emitter {
-            epoch: "e".into(),
-            scored: 1,
-            mentions: 3,
-            clusters: 1,
-            dead: 1,
+    impl Emitter {
+        /// For three partitions of mentions, and one of everything else.
+        pub(crate) fn for_tests() -> Self {
+            Self {
+                epoch: "e".into(),
+                scored: 1,
+                mentions: 3,
+                clusters: 1,
+                dead: 1,
+            }
         }
     }
 
@@ -207,7 +210,7 @@ mod tests {
                 replaces: Some("earlier".into()),
                 ..post(1)
             };
-            let kinds = emitter().scored(&post);
+            let kinds = Emitter::for_tests().scored(&post);
             let count = |kind: &str| {
                 let is =
                     |record: &&Outgoing| String::from_utf8_lossy(&record.payload).contains(kind);
