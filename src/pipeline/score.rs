@@ -4,10 +4,12 @@
 //! consumer ─► take in ─► read (own thread) ─► encoder (own thread) ─► release in order ─► acknowledge, commit
 //! ```
 //! One semaphore bounds what is in flight, by records and bytes, so no channel between the stages can grow.
+//! A record that was taken in holds a [`Slot`] until its result is there; a slot that is dropped unfilled, since
+//! a thread has ended, ends the role.
 
 use super::acknowledge::{Pending, Ticket, acknowledge};
 use super::emit::{Emitter, send_all};
-use super::encoder::Encoder;
+use super::encoder::{Encoder, EncoderEnded};
 use super::order::Order;
 use super::progress::ProgressBoard;
 use super::reading::{Reader, Receipt};
@@ -65,6 +67,46 @@ struct Finished {
     output: Output,
 }
 
+/// What the threads tell the release.
+type Told = Result<Finished, RoleError>;
+
+/// A record's place in the order of release, which everything behind it waits for.
+struct Slot {
+    ticket: Option<Ticket>,
+    to_release: mpsc::Sender<Told>,
+}
+
+impl Slot {
+    fn new(ticket: Ticket, to_release: &mpsc::Sender<Told>) -> Self {
+        Self {
+            ticket: Some(ticket),
+            to_release: to_release.clone(),
+        }
+    }
+
+    /// The channel holds everything that can be in flight, so this does not block; after the role has ended
+    /// nobody wants the result.
+    fn fill(mut self, output: Output) {
+        if let Some(ticket) = self.ticket.take() {
+            let _ = self
+                .to_release
+                .blocking_send(Ok(Finished { ticket, output }));
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            let lost = RoleError::stage(
+                "score",
+                "a post was left without a result: the encoder or the reading thread has ended, the log says why",
+            );
+            let _ = self.to_release.try_send(Err(lost));
+        }
+    }
+}
+
 /// Runs until the consumer has stopped and everything read is committed.
 ///
 /// # Errors
@@ -82,7 +124,7 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
     let lag = consumer.lag();
     let state = Arc::new(Mutex::new(State::default()));
     let (to_read, records) = mpsc::channel(RECORDS);
-    let (to_release, mut finished) = mpsc::channel::<Finished>(RECORDS);
+    let (to_release, mut finished) = mpsc::channel::<Told>(RECORDS);
     let (to_acknowledge, pending) = mpsc::channel::<Pending>(RECORDS);
 
     let mut acknowledging = tokio::spawn(acknowledge(pending, consumer.commits()));
@@ -115,7 +157,7 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
             done = finished.recv() => {
                 // The reading thread and the encoder hang up when the intake has.
                 let Some(done) = done else { break };
-                let ready = lock(&state).finish(done);
+                let ready = lock(&state).finish(done?);
                 for Finished { ticket, output } in ready {
                     let records = output.records(&emitter, &metrics);
                     let acknowledged = send_all(&producer, records).await?;
@@ -243,31 +285,27 @@ struct ReadStage {
 }
 
 impl ReadStage {
-    fn run(
-        self,
-        mut records: mpsc::Receiver<(Record, Ticket)>,
-        to_release: &mpsc::Sender<Finished>,
-    ) {
+    fn run(self, mut records: mpsc::Receiver<(Record, Ticket)>, to_release: &mpsc::Sender<Told>) {
         while let Some((record, ticket)) = records.blocking_recv() {
+            let slot = Slot::new(ticket, to_release);
             self.metrics.posts_consumed.with([&record.topic]).inc();
             match Post::decode(&record.payload, self.max_text_bytes) {
-                Ok(post) => self.read(post, record, ticket, to_release),
+                Ok(post) => {
+                    if self.read(post, record, slot).is_err() {
+                        return;
+                    }
+                }
                 Err(error) => {
                     let letter =
                         dead_letter(&self.epoch, &record, error.reason(), &error.to_string());
-                    finish(to_release, ticket, Output::Rejected(Box::new(letter)));
+                    slot.fill(Output::Rejected(Box::new(letter)));
                 }
             }
         }
     }
 
-    fn read(
-        &self,
-        post: Post,
-        record: Record,
-        ticket: Ticket,
-        to_release: &mpsc::Sender<Finished>,
-    ) {
+    /// Fills the slot, or sees to it that the encoder does.
+    fn read(&self, post: Post, record: Record, slot: Slot) -> Result<(), EncoderEnded> {
         let receipt = Receipt {
             origin: origin(&self.epoch, &record),
             source: self
@@ -283,12 +321,12 @@ impl ReadStage {
             self.metrics
                 .count_unsupported_language(&reading.post().lang);
             let post = reading.finish(&[], "", Timestamp::now());
-            return finish(to_release, ticket, Output::Scored(Box::new(post), record));
+            slot.fill(Output::Scored(Box::new(post), record));
+            return Ok(());
         }
         let texts = reading.texts().to_vec();
         let model = self.encoder.model().clone();
         let epoch = self.epoch.clone();
-        let to_release = to_release.clone();
         self.encoder.submit(
             texts,
             Box::new(move |result| {
@@ -301,9 +339,9 @@ impl ReadStage {
                         Output::Rejected(Box::new(dead_letter(&epoch, &record, "model", &detail)))
                     }
                 };
-                finish(&to_release, ticket, output);
+                slot.fill(output);
             }),
-        );
+        )
     }
 }
 
@@ -381,12 +419,6 @@ pub(super) fn dead_letter(
         payload,
         headers,
     }
-}
-
-/// The channel holds everything that can be in flight, so this does not block; after the role has ended
-/// nobody wants the result.
-fn finish(to_release: &mpsc::Sender<Finished>, ticket: Ticket, output: Output) {
-    let _ = to_release.blocking_send(Finished { ticket, output });
 }
 
 impl Output {
@@ -512,5 +544,20 @@ mod tests {
         let letter: DeadLetter = serde_json::from_slice(&records[0].payload).unwrap();
         assert_eq!(letter.reason, "too_large");
         assert_eq!(metrics.posts_rejected.with(["too_large"]).get(), 1);
+    }
+
+    #[test]
+    fn a_slot_dropped_unfilled_is_noticed_and_a_filled_one_says_nothing_more() {
+        let (to_release, mut told) = mpsc::channel(4);
+        let slot = || Slot::new(Ticket::of(&record(Vec::new()), None), &to_release);
+        let letter = dead_letter(&"e".into(), &record(Vec::new()), "model", "");
+        slot().fill(Output::Rejected(Box::new(letter)));
+        assert!(told.try_recv().unwrap().is_ok());
+        assert!(told.try_recv().is_err());
+        // As when the encoder ends with work in its queue.
+        let slot = slot();
+        let reply: super::super::encoder::Reply = Box::new(move |_| drop(slot));
+        drop(reply);
+        assert!(told.try_recv().unwrap().is_err());
     }
 }
