@@ -23,7 +23,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// What may be in flight: units of 1 KiB, each record counting 4 besides its bytes.
 const IN_FLIGHT: usize = 16 * 1024;
@@ -124,7 +124,7 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
     let lag = consumer.lag();
     let state = Arc::new(Mutex::new(State::default()));
     let (to_read, records) = mpsc::channel(RECORDS);
-    let (to_release, mut finished) = mpsc::channel::<Told>(RECORDS);
+    let (to_release, mut told) = mpsc::channel::<Told>(RECORDS);
     let (to_acknowledge, pending) = mpsc::channel::<Pending>(RECORDS);
 
     let mut acknowledging = tokio::spawn(acknowledge(pending, consumer.commits()));
@@ -154,26 +154,28 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
         tokio::select! {
             biased;
             ended = &mut acknowledging => return Err(RoleError::ended("score: acknowledging", ended)),
-            done = finished.recv() => {
-                // The reading thread and the encoder hang up when the intake has.
-                let Some(done) = done else { break };
-                let ready = lock(&state).finish(done?);
-                for Finished { ticket, output } in ready {
-                    let records = output.records(&emitter, &metrics);
-                    let acknowledged = send_all(&producer, records).await?;
-                    let now = Timestamp::now();
-                    let progress = lock(&state).board.released(&output.origin(), output.event_time(), now);
-                    report(&producer, &emitter, progress.as_slice()).await?;
-                    if to_acknowledge.send((ticket, acknowledged)).await.is_err() {
-                        return Err(RoleError::ended("score: acknowledging", acknowledging.await));
+            next = next(&mut tick, &mut told) => match next {
+                Next::Tick => {
+                    let remaining = |source: &SourcePartition| lag.remaining(&source.topic, source.partition);
+                    let progress = lock(&state).board.report(Timestamp::now(), remaining, lag.is_paused());
+                    report(&producer, &emitter, &progress).await?;
+                    report_consumer(&metrics, "score", &lag);
+                }
+                Next::Told(told) => {
+                    let ready = lock(&state).finish(told?);
+                    for Finished { ticket, output } in ready {
+                        let records = output.records(&emitter, &metrics);
+                        let acknowledged = send_all(&producer, records).await?;
+                        let now = Timestamp::now();
+                        let progress = lock(&state).board.released(&output.origin(), output.event_time(), now);
+                        report(&producer, &emitter, progress.as_slice()).await?;
+                        if to_acknowledge.send((ticket, acknowledged)).await.is_err() {
+                            return Err(RoleError::ended("score: acknowledging", acknowledging.await));
+                        }
                     }
                 }
-            }
-            _ = tick.tick() => {
-                let remaining = |source: &SourcePartition| lag.remaining(&source.topic, source.partition);
-                let progress = lock(&state).board.report(Timestamp::now(), remaining, lag.is_paused());
-                report(&producer, &emitter, &progress).await?;
-                report_consumer(&metrics, "score", &lag);
+                // The reading thread and the encoder hang up when the intake has.
+                Next::End => break,
             }
         }
     }
@@ -186,6 +188,22 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
         .map_err(|error| RoleError::stage("score: intake", error))??;
     consumer.close().await;
     Ok(())
+}
+
+/// What the release does next.
+enum Next<T> {
+    Tick,
+    Told(T),
+    End,
+}
+
+/// The timer goes first: under load there is always something told.
+async fn next<T>(tick: &mut Interval, told: &mut mpsc::Receiver<T>) -> Next<T> {
+    tokio::select! {
+        biased;
+        _ = tick.tick() => Next::Tick,
+        told = told.recv() => told.map_or(Next::End, Next::Told),
+    }
 }
 
 /// Writes progress. Nothing waits for its acknowledgement: what follows in the same partition comes after it.
@@ -559,5 +577,18 @@ mod tests {
         let reply: super::super::encoder::Reply = Box::new(move |_| drop(slot));
         drop(reply);
         assert!(told.try_recv().unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn results_without_pause_do_not_hold_the_timer_up() {
+        let (sender, mut told) = mpsc::channel(2);
+        sender.try_send(1).unwrap();
+        sender.try_send(2).unwrap();
+        let mut tick = tokio::time::interval(std::time::Duration::from_secs(3600));
+        assert!(matches!(next(&mut tick, &mut told).await, Next::Tick));
+        assert!(matches!(next(&mut tick, &mut told).await, Next::Told(1)));
+        drop(sender);
+        assert!(matches!(next(&mut tick, &mut told).await, Next::Told(2)));
+        assert!(matches!(next(&mut tick, &mut told).await, Next::End));
     }
 }
