@@ -26,9 +26,11 @@ pub(super) struct Watermark {
 /// The latest that is known of a source partition.
 #[derive(Debug)]
 struct Place {
+    /// Highest offset named.
     offset: Option<i64>,
     event_time: Option<Timestamp>,
     state: SourceState,
+    /// Latest of SCORE's clock.
     at: Timestamp,
 }
 
@@ -48,8 +50,11 @@ impl Watermark {
         self.value
     }
 
-    /// Takes in a progress record; returns the watermark when it moved. A record no newer than the last of its
-    /// partition, by offset and then by SCORE's clock, is a repeat and changes nothing.
+    /// Takes in a progress record; returns the watermark when it moved.
+    ///
+    /// A record that is beyond what was seen of its partition neither by SCORE's clock nor by offset is a repeat and
+    /// changes nothing. Either is enough: a new owner names no offset before it has released a post, and its clock
+    /// may be behind that of the one before.
     pub fn advance(&mut self, progress: &Progress) -> Option<Timestamp> {
         let place = self
             .partitions
@@ -60,13 +65,13 @@ impl Watermark {
                 state: SourceState::Active,
                 at: Timestamp::from_millis(i64::MIN),
             });
-        if (progress.offset, progress.at) <= (place.offset, place.at) {
+        if progress.at <= place.at && progress.offset <= place.offset {
             return None;
         }
-        place.offset = progress.offset;
+        place.offset = place.offset.max(progress.offset);
         place.event_time = place.event_time.max(progress.event_time);
         place.state = progress.state;
-        place.at = progress.at;
+        place.at = place.at.max(progress.at);
 
         let reached = Some(self.reached(progress.at)? - self.lateness);
         if reached <= self.value {
@@ -223,6 +228,29 @@ mod tests {
         ];
         assert_eq!(watermark(&records), Some(at(0) - LATENESS));
         records.push(progress(1, 1, Some(at(60)), AtEnd, 601));
+        assert_eq!(watermark(&records), Some(at(60) - LATENESS));
+    }
+
+    #[test]
+    fn a_new_owner_is_heard_before_it_has_released_anything_and_whatever_its_clock() {
+        let before = [
+            progress(0, 100, Some(at(0)), Active, 0),
+            progress(1, 1, Some(at(60)), Active, 0),
+        ];
+        assert_eq!(watermark(&before), Some(at(0) - LATENESS));
+        let at_end = Progress {
+            offset: None,
+            ..progress(0, 0, None, AtEnd, 10)
+        };
+        let records = [&before[..], &[at_end.clone()]].concat();
+        assert_eq!(watermark(&records), Some(at(60) - LATENESS));
+
+        let clock_behind = progress(0, 101, Some(at(30)), Active, -5);
+        let records = [&before[..], &[clock_behind]].concat();
+        assert_eq!(watermark(&records), Some(at(30) - LATENESS));
+
+        // What the owner before had said does not count again.
+        let records = [&before[..], &[at_end], &before[..1]].concat();
         assert_eq!(watermark(&records), Some(at(60) - LATENESS));
     }
 

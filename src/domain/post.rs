@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 /// One item that came in: a headline, an article, a tweet.
 ///
 /// The contract: one of `title` and `text` is there; everything else has a default; unknown fields are ignored.
+/// Title and text together are bounded by `score.max_text_bytes`; `id`, `source`, `channel`, `lang`, `url`,
+/// `author.id` and `replaces` have at most 2048 bytes each; `entities`, `campaigns` and `tags` at most 64
+/// each, of at most 256 bytes. A post within these bounds whose scored form would still outgrow
+/// a Kafka record goes to the dead letters as `too_large`, which text of up to 64 KiB does only when it names
+/// hundreds of entities.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Post {
     /// The sender's id; without one the origin of the record is the id.
@@ -69,6 +74,13 @@ pub struct Post {
     #[serde(default, deserialize_with = "null_is_default")]
     pub backfill: bool,
 }
+
+/// Bytes of each other text than title and text.
+const MAX_FIELD_BYTES: usize = 2048;
+/// Entities, campaigns, tags given with a post.
+const MAX_LIST: usize = 64;
+/// Bytes of each of them.
+const MAX_ITEM_BYTES: usize = 256;
 
 /// Author of a post.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -140,6 +152,18 @@ pub enum DecodeError {
         /// The configured limit.
         limit: usize,
     },
+    /// Another field over its limit.
+    #[error("field '{field}': {size} {unit}, over the limit of {limit}: shorten it")]
+    TooLarge {
+        /// Path of the field.
+        field: &'static str,
+        /// Its size.
+        size: usize,
+        /// What is counted.
+        unit: &'static str,
+        /// The fixed limit.
+        limit: usize,
+    },
     /// A correction or retraction that names no earlier post.
     #[error("status is corrected or retracted, but 'replaces' does not name the earlier post")]
     NothingReplaced,
@@ -154,6 +178,7 @@ impl DecodeError {
             Self::WrongType { .. } => "wrong_type",
             Self::NoText => "no_text",
             Self::TooLong { .. } => "too_long",
+            Self::TooLarge { .. } => "too_large",
             Self::NothingReplaced => "nothing_replaced",
         }
     }
@@ -201,8 +226,37 @@ impl Post {
                 limit: max_text_bytes,
             });
         }
+        self.check_sizes()?;
         if self.status != PostStatus::Live && self.replaces.is_none() {
             return Err(DecodeError::NothingReplaced);
+        }
+        Ok(())
+    }
+
+    /// Bounds everything but title and text, so that no post makes records that outgrow Kafka's limit or
+    /// takes the matcher long.
+    fn check_sizes(&self) -> Result<(), DecodeError> {
+        let fields = [
+            ("id", self.id.as_deref()),
+            ("source", self.source.as_deref()),
+            ("channel", self.channel.as_deref()),
+            ("lang", self.lang.as_deref()),
+            ("url", self.url.as_deref()),
+            ("author.id", self.author.as_ref().map(|a| a.id.as_str())),
+            ("replaces", self.replaces.as_deref()),
+        ];
+        for (field, value) in fields {
+            within(field, value.map_or(0, str::len), "bytes", MAX_FIELD_BYTES)?;
+        }
+        let lists: [(&'static str, Vec<usize>); 3] = [
+            ("entities", lengths(&self.entities, EntityId::as_str)),
+            ("campaigns", lengths(&self.campaigns, CampaignId::as_str)),
+            ("tags", lengths(&self.tags, String::as_str)),
+        ];
+        for (field, lengths) in lists {
+            within(field, lengths.len(), "items", MAX_LIST)?;
+            let longest = lengths.into_iter().max().unwrap_or_default();
+            within(field, longest, "bytes in one item", MAX_ITEM_BYTES)?;
         }
         Ok(())
     }
@@ -228,6 +282,27 @@ impl Post {
             .map_err(|error| DecodeError::NotJson(error.to_string()))?;
         Ok(value)
     }
+}
+
+fn lengths<T>(items: &[T], text: impl Fn(&T) -> &str) -> Vec<usize> {
+    items.iter().map(|item| text(item).len()).collect()
+}
+
+fn within(
+    field: &'static str,
+    size: usize,
+    unit: &'static str,
+    limit: usize,
+) -> Result<(), DecodeError> {
+    if size > limit {
+        return Err(DecodeError::TooLarge {
+            field,
+            size,
+            unit,
+            limit,
+        });
+    }
+    Ok(())
 }
 
 /// The two fields that make an object a CloudEvents envelope.
@@ -313,6 +388,30 @@ mod tests {
             reason(br#"{"text":"a","tags":null,"status":null}"#),
             "accepted"
         );
+    }
+
+    #[test]
+    fn every_other_field_is_bounded_too() {
+        let with = |field: &str, value: serde_json::Value| {
+            let mut post = serde_json::json!({"text": "a"});
+            post[field] = value;
+            Post::decode(post.to_string().as_bytes(), LIMIT).map(drop)
+        };
+        for field in ["id", "source", "channel", "lang", "url", "replaces"] {
+            assert_eq!(with(field, "x".repeat(2048).into()), Ok(()));
+            let error = with(field, "x".repeat(2049).into()).unwrap_err();
+            assert_eq!(error.reason(), "too_large");
+            assert!(error.to_string().contains(field), "{error}");
+        }
+        let author = |bytes| with("author", serde_json::json!({"id": "x".repeat(bytes)}));
+        assert_eq!(author(2048), Ok(()));
+        assert_eq!(author(2049).unwrap_err().reason(), "too_large");
+        for field in ["entities", "campaigns", "tags"] {
+            assert_eq!(with(field, vec!["x".repeat(256); 64].into()), Ok(()));
+            let many = with(field, vec!["x"; 65].into()).unwrap_err();
+            let long = with(field, vec!["x".repeat(257)].into()).unwrap_err();
+            assert_eq!((many.reason(), long.reason()), ("too_large", "too_large"));
+        }
     }
 
     #[test]

@@ -156,7 +156,7 @@ pub struct Retraction {
     pub event_time: Timestamp,
 }
 
-/// `squall.dead`: what could not be processed, as it came.
+/// `squall.dead`: what could not be processed, as it came; of a large record the beginning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Where it came from.
@@ -167,7 +167,7 @@ pub struct DeadLetter {
     pub rejected_at: Timestamp,
     /// Short fixed word, see [`super::DecodeError::reason`].
     pub reason: String,
-    /// The whole message.
+    /// The message, and what was cut off where the record was too large to be kept whole.
     pub detail: String,
     /// Original key, base64.
     pub key: Option<String>,

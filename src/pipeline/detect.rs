@@ -1,5 +1,8 @@
 //! DETECT: mentions in; stories and alerts out. One [`Detector`] a partition; what it decides depends on the
 //! records of its partition only.
+//!
+//! What a detector has learnt lives in memory: when its partition is revoked, or the process ends, it is gone, and
+//! whoever takes over begins with empty baselines and without the alerts that were open.
 
 use super::acknowledge::{Pending, Ticket, acknowledge};
 use super::emit::{Emitter, send_all};

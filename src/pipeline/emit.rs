@@ -34,7 +34,8 @@ impl Emitter {
         }
     }
 
-    /// A scored post: itself, what it takes back, and its mentions. A retracted post brings no evidence.
+    /// A scored post: itself, what it takes back, and its mentions. A live post takes nothing back, whatever it
+    /// names; a retracted one brings no evidence.
     pub fn scored(&self, post: &ScoredPost) -> Vec<Outgoing> {
         let source = &post.origin.source;
         let mut records = vec![record(
@@ -43,7 +44,9 @@ impl Emitter {
             source.to_string(),
             post,
         )];
-        if let Some(earlier) = &post.replaces {
+        if post.status != PostStatus::Live
+            && let Some(earlier) = &post.replaces
+        {
             let retraction = DetectionRecord::Retraction(Retraction {
                 origin: post.origin.clone(),
                 source: post.source.clone(),
@@ -133,6 +136,17 @@ pub async fn send_all(
     Ok(acknowledged)
 }
 
+/// Hands records to the producer and waits until the broker has each; returns their partitions and offsets.
+///
+/// # Errors
+/// What the producer says.
+pub async fn send_and_wait(
+    producer: &Producer,
+    records: Vec<Outgoing>,
+) -> Result<Vec<(i32, i64)>, BrokerError> {
+    futures::future::try_join_all(send_all(producer, records).await?).await
+}
+
 fn mention_event(post: &ScoredPost, mention: &crate::domain::Mention) -> MentionEvent {
     let title = if post.title.is_empty() {
         &post.text
@@ -167,5 +181,48 @@ fn record(topic: &str, partition: i32, key: String, value: &impl Serialize) -> O
         key,
         payload,
         timestamp: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract::post;
+
+    impl Emitter {
+        /// For three partitions of mentions, and one of everything else.
+        pub(crate) fn for_tests() -> Self {
+            Self {
+                epoch: "e".into(),
+                scored: 1,
+                mentions: 3,
+                clusters: 1,
+                dead: 1,
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_correction_or_retraction_takes_the_earlier_post_back() {
+        let counts = |status| {
+            let post = ScoredPost {
+                status,
+                replaces: Some("earlier".into()),
+                ..post(1)
+            };
+            let kinds = Emitter::for_tests().scored(&post);
+            let count = |kind: &str| {
+                let is =
+                    |record: &&Outgoing| String::from_utf8_lossy(&record.payload).contains(kind);
+                kinds.iter().filter(is).count()
+            };
+            (
+                count(r#""kind":"retraction""#),
+                count(r#""kind":"mention""#),
+            )
+        };
+        assert_eq!(counts(PostStatus::Live), (0, 2));
+        assert_eq!(counts(PostStatus::Corrected), (3, 2));
+        assert_eq!(counts(PostStatus::Retracted), (3, 0));
     }
 }

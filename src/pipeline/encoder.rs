@@ -1,16 +1,30 @@
 //! The encoder's own thread and the queue before it. The queue knows nothing of posts: work is a few
 //! tokenised texts and what to do with their sentiments. A batch is closed when it is full of tokens or
 //! its oldest work has waited long enough; while one batch runs, the next fills.
+//!
+//! When the thread ends, replies of work that still waits are dropped uncalled: whoever needs an answer must see
+//! to it that the drop of a reply is noticed.
 
 use crate::domain::Sentiment;
 use crate::model::{Model, ModelError, Tokens};
 use crate::telemetry::Metrics;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// What becomes of a work's sentiments: one for each text, or why there are none.
 pub type Reply = Box<dyn FnOnce(Result<Vec<Sentiment>, String>) + Send>;
+
+/// So many works in a row that failed each by itself, and it is not they that are bad: the encoder ends, so
+/// that a model that fails does not turn the whole stream into dead letters.
+const FAILED_IN_A_ROW: usize = 50;
+
+/// The encoder's thread has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the encoder has ended: the log says why")]
+pub struct EncoderEnded;
 
 struct Work {
     texts: Vec<Tokens>,
@@ -65,10 +79,13 @@ impl Encoder {
     }
 
     /// Queues work. Blocks while the queue is full.
-    pub fn submit(&self, texts: Vec<Tokens>, reply: Reply) {
-        if let Err(refused) = self.queue.send(Work { texts, reply }) {
-            (refused.0.reply)(Err("the encoder has stopped".into()));
-        }
+    ///
+    /// # Errors
+    /// When the encoder has ended; the reply is then dropped.
+    pub fn submit(&self, texts: Vec<Tokens>, reply: Reply) -> Result<(), EncoderEnded> {
+        self.queue
+            .send(Work { texts, reply })
+            .map_err(|_| EncoderEnded)
     }
 
     /// Scores texts and waits for their sentiments.
@@ -78,15 +95,14 @@ impl Encoder {
     pub async fn score(&self, texts: Vec<Tokens>) -> Result<Vec<Sentiment>, String> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let encoder = self.clone();
-        let submit = move || {
-            encoder.submit(texts, Box::new(|result| drop(sender.send(result))));
-        };
+        let submit = move || encoder.submit(texts, Box::new(|result| drop(sender.send(result))));
         tokio::task::spawn_blocking(submit)
             .await
+            .map_err(|error| error.to_string())?
             .map_err(|error| error.to_string())?;
         receiver
             .await
-            .unwrap_or_else(|_| Err("the encoder has stopped".into()))
+            .unwrap_or_else(|_| Err(EncoderEnded.to_string()))
     }
 }
 
@@ -97,6 +113,8 @@ fn run(
     classify: impl Fn(&[Tokens]) -> Result<Vec<Sentiment>, ModelError>,
     metrics: &Metrics,
 ) {
+    let classify = |texts: &[Tokens]| guarded(&classify, texts);
+    let mut failed = 0;
     let mut next = None;
     while let Some(batch) = gather(queue, batch_tokens, linger, &mut next) {
         let texts: Vec<Tokens> = batch
@@ -113,6 +131,7 @@ fn run(
             .observe(begun.elapsed().as_secs_f64());
         match result {
             Ok(sentiments) => {
+                failed = 0;
                 let mut sentiments = sentiments.into_iter();
                 for work in batch {
                     let own = sentiments.by_ref().take(work.texts.len()).collect();
@@ -122,12 +141,34 @@ fn run(
             // One bad text must not take its neighbours with it.
             Err(_) => {
                 for work in batch {
-                    let own = classify(&work.texts).map_err(|error| error.to_string());
+                    let own = classify(&work.texts);
+                    failed = if own.is_ok() { 0 } else { failed + 1 };
+                    if let (Err(problem), FAILED_IN_A_ROW) = (&own, failed) {
+                        tracing::error!(%problem, "the encoder ends: {failed} texts in a row could not be scored");
+                        return;
+                    }
                     (work.reply)(own);
                 }
             }
         }
     }
+}
+
+/// What the model says; a panic of it, or of the threads it computes on, is an error of these texts.
+fn guarded(
+    classify: impl Fn(&[Tokens]) -> Result<Vec<Sentiment>, ModelError>,
+    texts: &[Tokens],
+) -> Result<Vec<Sentiment>, String> {
+    match catch_unwind(AssertUnwindSafe(|| classify(texts))) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(panic) => Err(format!("the model panicked: {}", message(&*panic))),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
 }
 
 /// The next batch; none when nobody can send any more. Work that did not fit waits in `next`.
@@ -165,8 +206,9 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc::channel;
 
-    /// Sentiment that tells which text it belongs to; a text that begins with 0 is refused.
+    /// Sentiment that tells which text it belongs to; a text that begins with 0 is refused, one with 666 panics.
     fn fake(texts: &[Tokens]) -> Result<Vec<Sentiment>, ModelError> {
+        assert!(texts.iter().all(|text| text.0[0] != 666), "a bad number");
         if texts.iter().any(|text| text.0[0] == 0) {
             return Err(ModelError::NotFinite {
                 model: "fake".into(),
@@ -251,5 +293,49 @@ mod tests {
         assert_eq!(replies[0], Ok(vec![1.0]));
         assert!(replies[1].is_err());
         assert_eq!(replies[2], Ok(vec![2.0]));
+    }
+
+    #[test]
+    fn a_panic_of_the_model_is_an_error_of_that_work_alone() {
+        let (replies, _) = submit_all(vec![vec![1], vec![666], vec![2]], 1000);
+        assert_eq!(replies[0], Ok(vec![1.0]));
+        let error = replies[1].as_ref().unwrap_err();
+        assert!(error.contains("a bad number"), "{error}");
+        assert_eq!(replies[2], Ok(vec![2.0]));
+    }
+
+    #[test]
+    fn a_model_that_fails_on_everything_ends_the_encoder() {
+        let (queue, receiver) = sync_channel(200);
+        let (sender, replies) = channel();
+        let submit = |first: u32| {
+            let sender = sender.clone();
+            let work = Work {
+                texts: vec![Tokens(vec![first])],
+                reply: Box::new(move |result| sender.send(result.is_ok()).unwrap()),
+            };
+            queue.send(work).unwrap();
+        };
+        // A good one in between begins the count anew.
+        (0..40).for_each(|_| submit(0));
+        submit(1);
+        (0..60).for_each(|_| submit(0));
+        drop(queue);
+        run(&receiver, 8, Duration::ZERO, fake, &Metrics::new());
+        drop(sender);
+        let replies: Vec<bool> = replies.iter().collect();
+        assert_eq!(replies.len(), 40 + 1 + FAILED_IN_A_ROW - 1);
+    }
+
+    #[test]
+    fn work_for_an_encoder_that_has_ended_is_refused() {
+        let (queue, receiver) = sync_channel(1);
+        drop(receiver);
+        let encoder = Encoder {
+            queue,
+            model: "fake".into(),
+        };
+        let refused = encoder.submit(Vec::new(), Box::new(|_| panic!("nobody answers")));
+        assert_eq!(refused, Err(EncoderEnded));
     }
 }

@@ -4,10 +4,12 @@
 //! consumer ─► take in ─► read (own thread) ─► encoder (own thread) ─► release in order ─► acknowledge, commit
 //! ```
 //! One semaphore bounds what is in flight, by records and bytes, so no channel between the stages can grow.
+//! A record that was taken in holds a [`Slot`] until its result is there; a slot that is dropped unfilled, since
+//! a thread has ended, ends the role.
 
 use super::acknowledge::{Pending, Ticket, acknowledge};
 use super::emit::{Emitter, send_all};
-use super::encoder::Encoder;
+use super::encoder::{Encoder, EncoderEnded};
 use super::order::Order;
 use super::progress::ProgressBoard;
 use super::reading::{Reader, Receipt};
@@ -21,12 +23,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// What may be in flight: units of 1 KiB, each record counting 4 besides its bytes.
 const IN_FLIGHT: usize = 16 * 1024;
 /// Records that can be in flight at most, which bounds every channel.
 const RECORDS: usize = IN_FLIGHT / 4;
+
+/// Bytes of a record that squall writes. Kafka's limit, and that of its client, is 1,000,000 unless someone
+/// raised it, with key and framing: one record over it and the role could never go on.
+const MAX_RECORD: usize = 950_000;
 
 /// A source partition under one assignment.
 type Lane = (Arc<str>, i32, Assignment);
@@ -51,13 +57,54 @@ pub struct Score {
 
 /// What came of one record.
 enum Output {
-    Scored(Box<ScoredPost>),
+    /// The post, and the record it came in.
+    Scored(Box<ScoredPost>, Record),
     Rejected(Box<DeadLetter>),
 }
 
 struct Finished {
     ticket: Ticket,
     output: Output,
+}
+
+/// What the threads tell the release.
+type Told = Result<Finished, RoleError>;
+
+/// A record's place in the order of release, which everything behind it waits for.
+struct Slot {
+    ticket: Option<Ticket>,
+    to_release: mpsc::Sender<Told>,
+}
+
+impl Slot {
+    fn new(ticket: Ticket, to_release: &mpsc::Sender<Told>) -> Self {
+        Self {
+            ticket: Some(ticket),
+            to_release: to_release.clone(),
+        }
+    }
+
+    /// The channel holds everything that can be in flight, so this does not block; after the role has ended
+    /// nobody wants the result.
+    fn fill(mut self, output: Output) {
+        if let Some(ticket) = self.ticket.take() {
+            let _ = self
+                .to_release
+                .blocking_send(Ok(Finished { ticket, output }));
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            let lost = RoleError::stage(
+                "score",
+                "a post was left without a result: the encoder or the reading thread has ended, the log says why",
+            );
+            let _ = self.to_release.try_send(Err(lost));
+        }
+    }
 }
 
 /// Runs until the consumer has stopped and everything read is committed.
@@ -77,7 +124,7 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
     let lag = consumer.lag();
     let state = Arc::new(Mutex::new(State::default()));
     let (to_read, records) = mpsc::channel(RECORDS);
-    let (to_release, mut finished) = mpsc::channel::<Finished>(RECORDS);
+    let (to_release, mut told) = mpsc::channel::<Told>(RECORDS);
     let (to_acknowledge, pending) = mpsc::channel::<Pending>(RECORDS);
 
     let mut acknowledging = tokio::spawn(acknowledge(pending, consumer.commits()));
@@ -107,26 +154,28 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
         tokio::select! {
             biased;
             ended = &mut acknowledging => return Err(RoleError::ended("score: acknowledging", ended)),
-            done = finished.recv() => {
-                // The reading thread and the encoder hang up when the intake has.
-                let Some(done) = done else { break };
-                let ready = lock(&state).finish(done);
-                for Finished { ticket, output } in ready {
-                    let records = output.records(&emitter, &metrics);
-                    let acknowledged = send_all(&producer, records).await?;
-                    let now = Timestamp::now();
-                    let progress = lock(&state).board.released(&output.origin(), output.event_time(), now);
-                    report(&producer, &emitter, progress.as_slice()).await?;
-                    if to_acknowledge.send((ticket, acknowledged)).await.is_err() {
-                        return Err(RoleError::ended("score: acknowledging", acknowledging.await));
+            next = next(&mut tick, &mut told) => match next {
+                Next::Tick => {
+                    let remaining = |source: &SourcePartition| lag.remaining(&source.topic, source.partition);
+                    let progress = lock(&state).board.report(Timestamp::now(), remaining, lag.is_paused());
+                    report(&producer, &emitter, &progress).await?;
+                    report_consumer(&metrics, "score", &lag);
+                }
+                Next::Told(told) => {
+                    let ready = lock(&state).finish(told?);
+                    for Finished { ticket, output } in ready {
+                        let records = output.records(&emitter, &metrics);
+                        let acknowledged = send_all(&producer, records).await?;
+                        let now = Timestamp::now();
+                        let progress = lock(&state).board.released(&output.origin(), output.event_time(), now);
+                        report(&producer, &emitter, progress.as_slice()).await?;
+                        if to_acknowledge.send((ticket, acknowledged)).await.is_err() {
+                            return Err(RoleError::ended("score: acknowledging", acknowledging.await));
+                        }
                     }
                 }
-            }
-            _ = tick.tick() => {
-                let remaining = |source: &SourcePartition| lag.remaining(&source.topic, source.partition);
-                let progress = lock(&state).board.report(Timestamp::now(), remaining, lag.is_paused());
-                report(&producer, &emitter, &progress).await?;
-                report_consumer(&metrics, "score", &lag);
+                // The reading thread and the encoder hang up when the intake has.
+                Next::End => break,
             }
         }
     }
@@ -139,6 +188,22 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
         .map_err(|error| RoleError::stage("score: intake", error))??;
     consumer.close().await;
     Ok(())
+}
+
+/// What the release does next.
+enum Next<T> {
+    Tick,
+    Told(T),
+    End,
+}
+
+/// The timer goes first: under load there is always something told.
+async fn next<T>(tick: &mut Interval, told: &mut mpsc::Receiver<T>) -> Next<T> {
+    tokio::select! {
+        biased;
+        _ = tick.tick() => Next::Tick,
+        told = told.recv() => told.map_or(Next::End, Next::Told),
+    }
 }
 
 /// Writes progress. Nothing waits for its acknowledgement: what follows in the same partition comes after it.
@@ -238,31 +303,27 @@ struct ReadStage {
 }
 
 impl ReadStage {
-    fn run(
-        self,
-        mut records: mpsc::Receiver<(Record, Ticket)>,
-        to_release: &mpsc::Sender<Finished>,
-    ) {
+    fn run(self, mut records: mpsc::Receiver<(Record, Ticket)>, to_release: &mpsc::Sender<Told>) {
         while let Some((record, ticket)) = records.blocking_recv() {
+            let slot = Slot::new(ticket, to_release);
             self.metrics.posts_consumed.with([&record.topic]).inc();
             match Post::decode(&record.payload, self.max_text_bytes) {
-                Ok(post) => self.read(post, record, ticket, to_release),
+                Ok(post) => {
+                    if self.read(post, record, slot).is_err() {
+                        return;
+                    }
+                }
                 Err(error) => {
                     let letter =
                         dead_letter(&self.epoch, &record, error.reason(), &error.to_string());
-                    finish(to_release, ticket, Output::Rejected(Box::new(letter)));
+                    slot.fill(Output::Rejected(Box::new(letter)));
                 }
             }
         }
     }
 
-    fn read(
-        &self,
-        post: Post,
-        record: Record,
-        ticket: Ticket,
-        to_release: &mpsc::Sender<Finished>,
-    ) {
+    /// Fills the slot, or sees to it that the encoder does.
+    fn read(&self, post: Post, record: Record, slot: Slot) -> Result<(), EncoderEnded> {
         let receipt = Receipt {
             origin: origin(&self.epoch, &record),
             source: self
@@ -278,28 +339,27 @@ impl ReadStage {
             self.metrics
                 .count_unsupported_language(&reading.post().lang);
             let post = reading.finish(&[], "", Timestamp::now());
-            return finish(to_release, ticket, Output::Scored(Box::new(post)));
+            slot.fill(Output::Scored(Box::new(post), record));
+            return Ok(());
         }
         let texts = reading.texts().to_vec();
         let model = self.encoder.model().clone();
         let epoch = self.epoch.clone();
-        let to_release = to_release.clone();
         self.encoder.submit(
             texts,
             Box::new(move |result| {
                 let output = match result {
-                    Ok(sentiments) => Output::Scored(Box::new(reading.finish(
-                        &sentiments,
-                        &model,
-                        Timestamp::now(),
-                    ))),
+                    Ok(sentiments) => {
+                        let post = reading.finish(&sentiments, &model, Timestamp::now());
+                        Output::Scored(Box::new(post), record)
+                    }
                     Err(detail) => {
                         Output::Rejected(Box::new(dead_letter(&epoch, &record, "model", &detail)))
                     }
                 };
-                finish(&to_release, ticket, output);
+                slot.fill(output);
             }),
-        );
+        )
     }
 }
 
@@ -316,7 +376,17 @@ fn origin(epoch: &Arc<str>, record: &Record) -> Origin {
     }
 }
 
-/// A record as it came, and why it goes no further.
+/// Bytes of a rejected record that are kept: all of almost any record, and never more than can be written. Base64
+/// makes four bytes of three; a control character in a header's name or in the detail becomes six bytes of JSON.
+const KEPT_PAYLOAD: usize = 256 << 10;
+const KEPT_KEY: usize = 16 << 10;
+const KEPT_HEADERS: usize = 64 << 10;
+const KEPT_DETAIL: usize = 4 << 10;
+/// What a header counts besides its bytes.
+const HEADER: usize = 16;
+
+/// A record as it came, and why it goes no further. Of a large one only the beginning is kept; `detail` then
+/// says so.
 pub(super) fn dead_letter(
     epoch: &Arc<str>,
     record: &Record,
@@ -324,53 +394,201 @@ pub(super) fn dead_letter(
     detail: &str,
 ) -> DeadLetter {
     let now = Timestamp::now();
-    let headers = record
+    let mut end = detail.len().min(KEPT_DETAIL);
+    while !detail.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut detail = detail[..end].to_owned();
+    let mut beginning = |what: &str, bytes: &[u8], kept: usize| {
+        if bytes.len() > kept {
+            let all = bytes.len();
+            detail.push_str(&format!(
+                "; of the {what} only {kept} of {all} bytes are kept"
+            ));
+        }
+        BASE64.encode(&bytes[..bytes.len().min(kept)])
+    };
+    let payload = beginning("payload", &record.payload, KEPT_PAYLOAD);
+    let key = record
+        .key
+        .as_ref()
+        .map(|key| beginning("key", key, KEPT_KEY));
+    let mut bytes = 0;
+    let headers: Vec<_> = record
         .headers
         .iter()
-        .map(|(key, value)| (key.clone(), BASE64.encode(value)));
+        .take_while(|(key, value)| {
+            bytes += key.len() + value.len() + HEADER;
+            bytes <= KEPT_HEADERS
+        })
+        .map(|(key, value)| (key.clone(), BASE64.encode(value)))
+        .collect();
+    if headers.len() < record.headers.len() {
+        let (kept, all) = (headers.len(), record.headers.len());
+        detail.push_str(&format!("; only {kept} of {all} headers are kept"));
+    }
     DeadLetter {
         origin: origin(epoch, record),
         recorded_at: record.timestamp.unwrap_or(now),
         rejected_at: now,
         reason: reason.to_owned(),
-        detail: detail.to_owned(),
-        key: record.key.as_ref().map(|key| BASE64.encode(key)),
-        payload: BASE64.encode(&record.payload),
-        headers: headers.collect(),
+        detail,
+        key,
+        payload,
+        headers,
     }
-}
-
-/// The channel holds everything that can be in flight, so this does not block; after the role has ended
-/// nobody wants the result.
-fn finish(to_release: &mpsc::Sender<Finished>, ticket: Ticket, output: Output) {
-    let _ = to_release.blocking_send(Finished { ticket, output });
 }
 
 impl Output {
     fn origin(&self) -> Origin {
         match self {
-            Self::Scored(post) => post.origin.clone(),
+            Self::Scored(post, _) => post.origin.clone(),
             Self::Rejected(letter) => letter.origin.clone(),
         }
     }
 
     fn event_time(&self) -> Option<Timestamp> {
         match self {
-            Self::Scored(post) => Some(post.event_time),
+            Self::Scored(post, _) => Some(post.event_time),
             Self::Rejected(_) => None,
         }
     }
 
+    /// What is to be written. A post of which a record would be too large goes to the dead letters.
     fn records(&self, emitter: &Emitter, metrics: &Metrics) -> Vec<Outgoing> {
-        match self {
-            Self::Scored(post) => {
-                metrics.mentions_matched.inc_by(post.mentions.len() as u64);
-                emitter.scored(post)
-            }
-            Self::Rejected(letter) => {
-                metrics.posts_rejected.with([&letter.reason]).inc();
-                vec![emitter.dead(letter)]
-            }
+        let rejected = |letter: &DeadLetter| {
+            metrics.posts_rejected.with([&letter.reason]).inc();
+            vec![emitter.dead(letter)]
+        };
+        let (post, record) = match self {
+            Self::Scored(post, record) => (post, record),
+            Self::Rejected(letter) => return rejected(letter),
+        };
+        let records = emitter.scored(post);
+        let largest = records.iter().map(|one| one.payload.len()).max();
+        if let Some(bytes) = largest.filter(|bytes| *bytes > MAX_RECORD) {
+            let detail = format!(
+                "a record of the scored post has {bytes} bytes, over the limit of {MAX_RECORD}: shorten the post"
+            );
+            return rejected(&dead_letter(&emitter.epoch, record, "too_large", &detail));
         }
+        metrics.mentions_matched.inc_by(post.mentions.len() as u64);
+        records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::topics;
+    use crate::store::contract::post;
+
+    fn record(payload: Vec<u8>) -> Record {
+        Record {
+            topic: "social".into(),
+            partition: 0,
+            offset: 1,
+            timestamp: None,
+            key: None,
+            payload,
+            headers: Vec::new(),
+            assignment: 0,
+        }
+    }
+
+    fn letter(record: &Record) -> DeadLetter {
+        let error = Post::decode(&record.payload, 64 << 10).unwrap_err();
+        dead_letter(&"e".into(), record, error.reason(), &error.to_string())
+    }
+
+    fn size(letter: &DeadLetter) -> usize {
+        serde_json::to_vec(letter).unwrap().len()
+    }
+
+    #[test]
+    fn the_dead_letter_of_a_large_record_can_be_written() {
+        let long = format!(r#"{{"text": "{}"}}"#, "x".repeat(900_000));
+        let letter_of_long = letter(&record(long.clone().into()));
+        assert_eq!(letter_of_long.reason, "too_long");
+        assert!(size(&letter_of_long) < MAX_RECORD);
+        assert!(
+            letter_of_long.detail.contains("262144 of 900012 bytes"),
+            "{}",
+            letter_of_long.detail
+        );
+        let kept = BASE64.decode(&letter_of_long.payload).unwrap();
+        assert_eq!(kept, long.as_bytes()[..KEPT_PAYLOAD]);
+
+        // The reader's message quotes what it has read.
+        let status = format!(
+            r#"{{"text": "a", "status": "{}"}}"#,
+            "\\u0001".repeat(150_000)
+        );
+        let mut worst = record(status.into());
+        worst.key = Some(vec![0; 500_000]);
+        worst.headers = vec![("\u{1}".repeat(40), Vec::new()); 100_000];
+        let letter_of_worst = letter(&worst);
+        assert_eq!(letter_of_worst.reason, "wrong_type");
+        let bytes = size(&letter_of_worst);
+        assert!(bytes < MAX_RECORD, "{bytes} bytes");
+        worst.headers = vec![(String::new(), Vec::new()); 100_000];
+        assert!(size(&letter(&worst)) < MAX_RECORD);
+    }
+
+    #[test]
+    fn the_dead_letter_of_a_small_record_is_whole() {
+        let mut small = record(b"not json".to_vec());
+        small.key = Some(b"key".to_vec());
+        small.headers = vec![("trace".into(), b"1".to_vec())];
+        let letter = letter(&small);
+        assert_eq!(letter.payload, BASE64.encode("not json"));
+        assert_eq!(letter.key, Some(BASE64.encode("key")));
+        assert_eq!(letter.headers, [("trace".to_owned(), BASE64.encode("1"))]);
+        assert!(!letter.detail.contains("kept"), "{}", letter.detail);
+    }
+
+    #[test]
+    fn a_post_whose_scored_form_is_too_large_becomes_a_dead_letter() {
+        let (emitter, metrics) = (Emitter::for_tests(), Metrics::new());
+        let written = |text: String| {
+            let post = ScoredPost { text, ..post(1) };
+            let output = Output::Scored(Box::new(post), record(b"{}".to_vec()));
+            output.records(&emitter, &metrics)
+        };
+        assert_eq!(&*written("x".repeat(900_000))[0].topic, topics::SCORED);
+        let records = written("\u{1}".repeat(200_000));
+        assert_eq!(records.len(), 1);
+        assert_eq!(&*records[0].topic, topics::DEAD);
+        let letter: DeadLetter = serde_json::from_slice(&records[0].payload).unwrap();
+        assert_eq!(letter.reason, "too_large");
+        assert_eq!(metrics.posts_rejected.with(["too_large"]).get(), 1);
+    }
+
+    #[test]
+    fn a_slot_dropped_unfilled_is_noticed_and_a_filled_one_says_nothing_more() {
+        let (to_release, mut told) = mpsc::channel(4);
+        let slot = || Slot::new(Ticket::of(&record(Vec::new()), None), &to_release);
+        let letter = dead_letter(&"e".into(), &record(Vec::new()), "model", "");
+        slot().fill(Output::Rejected(Box::new(letter)));
+        assert!(told.try_recv().unwrap().is_ok());
+        assert!(told.try_recv().is_err());
+        // As when the encoder ends with work in its queue.
+        let slot = slot();
+        let reply: super::super::encoder::Reply = Box::new(move |_| drop(slot));
+        drop(reply);
+        assert!(told.try_recv().unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn results_without_pause_do_not_hold_the_timer_up() {
+        let (sender, mut told) = mpsc::channel(2);
+        sender.try_send(1).unwrap();
+        sender.try_send(2).unwrap();
+        let mut tick = tokio::time::interval(std::time::Duration::from_secs(3600));
+        assert!(matches!(next(&mut tick, &mut told).await, Next::Tick));
+        assert!(matches!(next(&mut tick, &mut told).await, Next::Told(1)));
+        drop(sender);
+        assert!(matches!(next(&mut tick, &mut told).await, Next::Told(2)));
+        assert!(matches!(next(&mut tick, &mut told).await, Next::End));
     }
 }

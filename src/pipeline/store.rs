@@ -1,13 +1,14 @@
 //! STORE: squall's own topics into the store, in blocks, each stored at once or not at all.
 
-use super::emit::{Emitter, send_all};
+use super::emit::{Emitter, send_and_wait};
 use super::score::dead_letter;
 use super::{RoleError, Stopping, report_consumer};
 use crate::broker::{Assignment, Commits, Consumer, Event, Producer, Record, topics};
 use crate::config::StoreConfig;
 use crate::domain::{SourcePartition, Timestamp};
-use crate::store::{Block, Rows, Store as Database};
+use crate::store::{Block, Rows, Store as Database, StoreError, StoreResult};
 use crate::telemetry::Metrics;
+use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ struct Buffer {
 }
 
 type Partition = (Arc<str>, i32);
+/// Where each partition stood in the store when its first record came, and under which assignment that was.
+type Stood = HashMap<Partition, (Assignment, i64)>;
 
 /// Runs until the consumer has stopped and everything read is stored.
 ///
@@ -55,6 +58,7 @@ pub async fn run(
     let commits = consumer.commits();
     let lag = consumer.lag();
     let mut buffers: HashMap<Partition, Buffer> = HashMap::new();
+    let mut stood = Stood::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         let due = buffers.values().map(|buffer| buffer.flush_at).min();
@@ -74,6 +78,11 @@ pub async fn run(
             event = consumer.next() => match event {
                 Some(Event::Record(record)) => {
                     let key = (record.topic.clone(), record.partition);
+                    if store.is_repeat(&mut stood, &key, &record).await? {
+                        store.metrics.repeats_dropped.with(["store"]).inc();
+                        commits.done(&key.0, key.1, record.assignment, record.offset + 1);
+                        continue;
+                    }
                     let buffer = buffers.entry(key.clone()).or_insert_with(|| Buffer {
                         assignment: record.assignment,
                         records: Vec::new(),
@@ -115,34 +124,80 @@ async fn sleep_until(due: Option<Instant>) {
 }
 
 impl Store {
-    /// Stores a block and marks it as done. While the database is away the block waits here and everything
-    /// behind it in Kafka.
+    /// Whether a record is in the store already: one that comes again, because it was stored and the commit
+    /// of its offset was lost. What comes again need not be cut into the same blocks.
+    async fn is_repeat(
+        &self,
+        stood: &mut Stood,
+        key: &Partition,
+        record: &Record,
+    ) -> Result<bool, RoleError> {
+        let end = match stood.get(key) {
+            Some((assignment, end)) if *assignment == record.assignment => *end,
+            _ => {
+                let own = self.own(key);
+                let position = self.patiently(|| self.database.position(&own)).await?;
+                stood.insert(key.clone(), (record.assignment, position.end));
+                position.end
+            }
+        };
+        Ok(record.offset < end)
+    }
+
+    /// Stores what is buffered and marks it as done.
     async fn flush(
         &self,
         key: &Partition,
         buffer: Buffer,
         commits: &Commits,
     ) -> Result<(), RoleError> {
-        let (topic, partition) = key;
-        let (Some(first), Some(last)) = (buffer.records.first(), buffer.records.last()) else {
+        let Some(last) = buffer.records.last() else {
             return Ok(());
         };
-        let block = Block {
-            partition: SourcePartition {
-                epoch: self.emitter.epoch.clone(),
-                topic: topic.clone(),
-                partition: *partition,
-            },
-            start: first.offset,
-            end: last.offset + 1,
-            rows: self.rows(topic, &buffer.records).await?,
-        };
+        let end = last.offset + 1;
+        self.insert(key, buffer.records).await?;
+        commits.done(&key.0, key.1, buffer.assignment, end);
+        Ok(())
+    }
+
+    /// Stores records of one partition as a block, without those that another process has stored meanwhile.
+    async fn insert(&self, key: &Partition, mut records: Vec<Record>) -> Result<(), RoleError> {
+        while let (Some(first), Some(last)) = (records.first(), records.last()) {
+            let block = Block {
+                partition: self.own(key),
+                start: first.offset,
+                end: last.offset + 1,
+                rows: self.rows(&key.0, &records).await?,
+            };
+            match self.patiently(|| self.database.insert(&block)).await {
+                Ok(inserted) => {
+                    self.count(&block, inserted);
+                    break;
+                }
+                Err(StoreError::Overlap { stored, .. }) if stored > block.start => {
+                    let before = records.len();
+                    records.retain(|record| record.offset >= stored);
+                    self.metrics
+                        .repeats_dropped
+                        .with(["store"])
+                        .inc_by((before - records.len()) as u64);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries until the database is there. Meanwhile what is read waits here and everything behind it in Kafka.
+    async fn patiently<'a, T>(
+        &self,
+        attempt: impl Fn() -> BoxFuture<'a, StoreResult<T>>,
+    ) -> StoreResult<T> {
         let mut pause = RETRY.0;
-        let inserted = loop {
-            match self.database.insert(&block).await {
-                Ok(inserted) => break inserted,
+        loop {
+            match attempt().await {
                 Err(error) if error.is_retryable() => {
-                    tracing::error!(%error, block = %block.partition, "a block cannot be stored: trying again");
+                    tracing::error!(%error, "the database does not answer: trying again");
                     self.metrics
                         .blocked_seconds
                         .with(["database"])
@@ -150,12 +205,18 @@ impl Store {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY.1);
                 }
-                Err(error) => return Err(error.into()),
+                answer => return answer,
             }
-        };
-        self.count(&block, inserted);
-        commits.done(topic, *partition, buffer.assignment, block.end);
-        Ok(())
+        }
+    }
+
+    /// Identity of one of squall's own partitions.
+    fn own(&self, (topic, partition): &Partition) -> SourcePartition {
+        SourcePartition {
+            epoch: self.emitter.epoch.clone(),
+            topic: topic.clone(),
+            partition: *partition,
+        }
     }
 
     fn count(&self, block: &Block, inserted: crate::store::Inserted) {
@@ -203,9 +264,7 @@ impl Store {
                         "unreadable",
                         &error.to_string(),
                     );
-                    for one in send_all(&self.producer, vec![self.emitter.dead(&letter)]).await? {
-                        one.await?;
-                    }
+                    send_and_wait(&self.producer, vec![self.emitter.dead(&letter)]).await?;
                 }
             }
         }
@@ -221,5 +280,123 @@ fn table(rows: &Rows) -> &'static str {
         Rows::Deliveries(_) => "deliveries",
         Rows::DeadLetters(_) => "dead_letters",
         Rows::Control(_) => "feedback",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Connection, EmbeddedBroker, Stop};
+    use crate::domain::{MentionCluster, Origin};
+    use crate::store::sqlite::SqliteStore;
+
+    /// A role with a real store, which holds the clusters of offsets 0 to 4, and its broker.
+    struct Bench {
+        broker: EmbeddedBroker,
+        connection: Connection,
+        database: Arc<SqliteStore>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Bench {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let mut config = crate::config::load(None, std::iter::empty()).unwrap();
+            config.run.data_dir = folder.path().into();
+            config.kafka.partitions = 1;
+            let broker = EmbeddedBroker::start(&config).unwrap();
+            let connection = Connection::to_embedded(&broker, &config).unwrap();
+            let database = Arc::new(SqliteStore::open(&folder.path().join("squall.db")).unwrap());
+            let bench = Self {
+                broker,
+                connection,
+                database,
+                _folder: folder,
+            };
+            let before = bench.role().insert(&clusters(), records(0..5)).await;
+            before.unwrap();
+            bench
+        }
+
+        fn role(&self) -> Store {
+            assert!(!self.broker.address().is_empty());
+            Store {
+                database: self.database.clone(),
+                producer: Producer::new(&self.connection).unwrap(),
+                emitter: Emitter::new(&self.connection),
+                config: crate::config::load(None, std::iter::empty()).unwrap().store,
+                metrics: Metrics::new(),
+            }
+        }
+
+        async fn rows(&self) -> u64 {
+            let counts = self.database.row_counts().await.unwrap();
+            let own = |(name, _): &&(&str, u64)| *name == "mention_clusters";
+            counts.iter().find(own).unwrap().1
+        }
+    }
+
+    fn clusters() -> Partition {
+        (topics::CLUSTERS.into(), 0)
+    }
+
+    fn cluster(offset: i64) -> MentionCluster {
+        MentionCluster {
+            origin: Origin {
+                source: SourcePartition {
+                    epoch: "e".into(),
+                    topic: "news".into(),
+                    partition: 0,
+                },
+                offset,
+            },
+            ordinal: 0,
+            entity: "ACME".into(),
+            event_time: Timestamp::EPOCH,
+            cluster: "c".into(),
+            novelty: 1.0,
+        }
+    }
+
+    fn records(offsets: std::ops::Range<i64>) -> Vec<Record> {
+        let record = |offset| Record {
+            topic: topics::CLUSTERS.into(),
+            partition: 0,
+            offset,
+            timestamp: None,
+            key: None,
+            payload: serde_json::to_vec(&cluster(offset)).unwrap(),
+            headers: Vec::new(),
+            assignment: 0,
+        };
+        offsets.map(record).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_another_has_stored_meanwhile_is_left_out_of_a_block() {
+        let bench = Bench::new().await;
+        let role = bench.role();
+        role.insert(&clusters(), records(0..8)).await.unwrap();
+        assert_eq!(bench.rows().await, 8);
+        assert_eq!(role.metrics.repeats_dropped.with(["store"]).get(), 5);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn records_that_come_again_in_other_blocks_do_not_end_the_role() {
+        let bench = Bench::new().await;
+        let role = bench.role();
+        let again = (0..8).map(|offset| role.emitter.cluster(&cluster(offset)));
+        let written = send_and_wait(&role.producer, again.collect()).await;
+        assert_eq!(
+            written.unwrap(),
+            (0..8).map(|offset| (0, offset)).collect::<Vec<_>>()
+        );
+        let repeats = role.metrics.repeats_dropped.with(["store"]);
+        let consumer = Consumer::start(&bench.connection, "store", &topics::STORED, 64).unwrap();
+        let (stopper, stopping) = super::super::stopping();
+        stopper.stop(Stop::AtEnd);
+        run(role, consumer, stopping).await.unwrap();
+        assert_eq!(bench.rows().await, 8);
+        assert_eq!(repeats.get(), 5);
     }
 }
