@@ -599,7 +599,8 @@ mod tests {
         let (sender, mut told) = mpsc::channel(2);
         sender.try_send(1).unwrap();
         sender.try_send(2).unwrap();
-        let mut tick = tokio::time::interval(std::time::Duration::from_secs(3600));
+        let due = tokio::time::Instant::now() - std::time::Duration::from_secs(1);
+        let mut tick = tokio::time::interval_at(due, std::time::Duration::from_secs(3600));
         assert!(matches!(next(&mut tick, &mut told).await, Next::Tick));
         assert!(matches!(next(&mut tick, &mut told).await, Next::Told(1)));
         drop(sender);
