@@ -242,7 +242,7 @@ mod tests {
             offset: None,
             ..progress(0, 0, None, AtEnd, 10)
         };
-        let records = [&before[..], &[at_end.clone()]].concat();
+        let records = [&before[..], std::slice::from_ref(&at_end)].concat();
         assert_eq!(watermark(&records), Some(at(60) - LATENESS));
 
         let clock_behind = progress(0, 101, Some(at(30)), Active, -5);

@@ -322,7 +322,7 @@ mod tests {
         (0..60).for_each(|_| submit(0));
         drop(queue);
         run(&receiver, 8, Duration::ZERO, fake, &Metrics::new());
-        drop(sender);
+        drop((receiver, sender));
         let replies: Vec<bool> = replies.iter().collect();
         assert_eq!(replies.len(), 40 + 1 + FAILED_IN_A_ROW - 1);
     }

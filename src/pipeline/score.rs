@@ -23,6 +23,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior};
 
 /// What may be in flight: units of 1 KiB, each record counting 4 besides its bytes.
@@ -140,13 +141,13 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
         .name("read".into())
         .spawn(move || stage.run(records, &to_release))
         .map_err(|error| RoleError::stage("score", error))?;
-    let mut intake = tokio::spawn(take_in(
+    let mut intake = Abort(tokio::spawn(take_in(
         consumer,
         stopping,
         to_read,
         state.clone(),
         emitter.epoch.clone(),
-    ));
+    )));
     let mut tick = tokio::time::interval(config.progress_interval);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
@@ -183,11 +184,21 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
     acknowledging
         .await
         .map_err(|error| RoleError::stage("score: acknowledging", error))??;
-    let consumer = (&mut intake)
+    let consumer = (&mut intake.0)
         .await
         .map_err(|error| RoleError::stage("score: intake", error))??;
     consumer.close().await;
     Ok(())
+}
+
+/// Ends a task when it is dropped: a role that fails reads no further. Without the intake the reading thread
+/// ends, and the consumer leaves its group.
+struct Abort<T>(JoinHandle<T>);
+
+impl<T> Drop for Abort<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What the release does next.
@@ -305,6 +316,10 @@ struct ReadStage {
 impl ReadStage {
     fn run(self, mut records: mpsc::Receiver<(Record, Ticket)>, to_release: &mpsc::Sender<Told>) {
         while let Some((record, ticket)) = records.blocking_recv() {
+            // The role has failed: nobody wants what is still in the channel.
+            if to_release.is_closed() {
+                return;
+            }
             let slot = Slot::new(ticket, to_release);
             self.metrics.posts_consumed.with([&record.topic]).inc();
             match Post::decode(&record.payload, self.max_text_bytes) {
@@ -584,11 +599,24 @@ mod tests {
         let (sender, mut told) = mpsc::channel(2);
         sender.try_send(1).unwrap();
         sender.try_send(2).unwrap();
-        let mut tick = tokio::time::interval(std::time::Duration::from_secs(3600));
+        let due = tokio::time::Instant::now() - std::time::Duration::from_secs(1);
+        let mut tick = tokio::time::interval_at(due, std::time::Duration::from_secs(3600));
         assert!(matches!(next(&mut tick, &mut told).await, Next::Tick));
         assert!(matches!(next(&mut tick, &mut told).await, Next::Told(1)));
         drop(sender);
         assert!(matches!(next(&mut tick, &mut told).await, Next::Told(2)));
         assert!(matches!(next(&mut tick, &mut told).await, Next::End));
+    }
+
+    #[tokio::test]
+    async fn a_task_ends_with_its_guard() {
+        let (held, mut gone) = mpsc::channel::<()>(1);
+        let guard = Abort(tokio::spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        }));
+        tokio::task::yield_now().await;
+        drop(guard);
+        assert_eq!(gone.recv().await, None);
     }
 }
