@@ -1,10 +1,11 @@
 //! `squall report`: reports from the store.
 
+use super::UsageError;
 use crate::campaign::report::{CampaignReport, Format, Subject};
 use crate::config::Config;
 use crate::domain::{CampaignId, Timestamp};
 use crate::store::Store;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -67,10 +68,12 @@ async fn campaign(
     let earliest = Timestamp::from_millis(i64::MIN);
     let latest = Timestamp::from_millis(i64::MAX);
     let (from, to) = (args.from.unwrap_or(earliest), args.to.unwrap_or(latest));
-    ensure!(
-        from < to,
-        "the period from {from} to {to} is empty: --to must be later than --from"
-    );
+    if from >= to {
+        return Err(UsageError(format!(
+            "the period from {from} to {to} is empty: --to must be later than --from"
+        ))
+        .into());
+    }
     let id = CampaignId::from(args.id.as_str());
     let configured = config.campaigns.iter().find(|campaign| campaign.id == id);
     let figures = store.campaign(&id, from, to).await?;

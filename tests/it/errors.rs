@@ -23,6 +23,12 @@ fn run_fails(setup: &Setup, says: &[&str]) {
 fn wrong_usage_is_status_2() {
     assert!(fails(&["replay"], 2).contains("--input"));
     assert!(fails(&["run", "--roles", "cook"], 2).contains("possible values"));
+    assert!(fails(&["run", "--roles", "score,api"], 2).contains("kafka.brokers"));
+    for (flag, number) in [("--rate", "-1"), ("--speed", "0"), ("--rate", "many")] {
+        let arguments = ["replay", "--input", "x", "--topic", "news", flag, number];
+        let text = fails(&arguments, 2);
+        assert!(text.contains(flag) && text.contains(" number"), "{text}");
+    }
 }
 
 #[test]
