@@ -13,7 +13,7 @@ mod score;
 mod serve;
 mod signals;
 
-use crate::app::{self, Role};
+use crate::app::Role;
 use crate::config::{self, Config};
 use crate::telemetry::{self, LogFormat};
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -106,7 +106,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Detect(args) => detect::run(&args),
         Command::Report(args) => {
             let config = config()?;
-            let store = app::open_store(&config)?;
+            let store = report::store(&config)?;
             block_on(async { report::run(&args, &config, &*store).await })
         }
         Command::CheckConfig(args) => check_config::run(&args, config),

@@ -1,6 +1,7 @@
 //! `squall report`: reports from the store.
 
 use super::UsageError;
+use crate::app;
 use crate::campaign::report::{CampaignReport, Format, Subject};
 use crate::config::Config;
 use crate::domain::{CampaignId, Timestamp};
@@ -10,6 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Make a report from what is stored.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,6 +50,21 @@ pub struct CampaignArgs {
 
 fn formats() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|name| name.parse::<Format>())
+}
+
+/// Opens the store there is; makes none.
+///
+/// # Errors
+/// When there is none, or it cannot be opened.
+pub fn store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let path = config.run.data_dir.join(&config.store.path);
+    if !path.exists() {
+        bail!(
+            "{}: no store is there: start `squall run` with this configuration, or set run.data_dir or store.path to one that has run",
+            path.display()
+        );
+    }
+    app::open_store(config)
 }
 
 /// Makes the report and writes it.

@@ -166,3 +166,17 @@ fn the_input_is_not_overwritten_by_the_output() {
     }
     assert_eq!(std::fs::read(file).unwrap(), b"{\"text\": \"a\"}\n");
 }
+
+#[test]
+fn a_report_without_a_store_says_so_and_makes_none() {
+    let setup = Setup::new("");
+    let text = fails(
+        &["report", "campaign", "spring", "--config", &setup.config()],
+        1,
+    );
+    assert!(
+        text.contains("squall.db: no store is there") && text.contains("squall run"),
+        "{text}"
+    );
+    assert!(!setup.folder.path().join("data").exists());
+}
