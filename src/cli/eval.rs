@@ -86,7 +86,7 @@ fn evaluate(model: &Model, examples: &[Example]) -> anyhow::Result<Report> {
         }
     }
     if let Some((line, name)) = not_found.first() {
-        eprintln!(
+        tracing::warn!(
             "names_not_found: {} (the first: '{name}' in line {line}); the whole text stood for the entity",
             not_found.len()
         );

@@ -78,6 +78,22 @@ struct Serve {
     roles: Vec<Role>,
 }
 
+impl Cli {
+    /// How the log is written.
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+}
+
+/// Says on standard error why the program ends: a plain line for people, an event of the log for programs.
+pub fn say_error(error: &anyhow::Error, format: LogFormat) {
+    // `{:#}` writes the chain of causes on one line.
+    match format {
+        LogFormat::Text => drop(writeln!(std::io::stderr(), "squall: {error:#}")),
+        LogFormat::Json => tracing::error!("{error:#}"),
+    }
+}
+
 /// Runs a command.
 ///
 /// # Errors

@@ -67,8 +67,8 @@ pub(super) async fn run(args: Replay, config: Config) -> anyhow::Result<()> {
     while let Some(line) = read.recv().await {
         let (line, bytes): (Line, u64) = line?;
         if line.cut {
-            eprintln!(
-                "squall: {} line {}: longer than {MAX_LINE_BYTES} bytes: only its beginning is sent",
+            tracing::warn!(
+                "{} line {}: longer than {MAX_LINE_BYTES} bytes: only its beginning is sent",
                 args.input.display(),
                 line.number
             );
@@ -99,8 +99,8 @@ pub(super) async fn run(args: Replay, config: Config) -> anyhow::Result<()> {
     let sent = counting.await??;
     bar.finish_and_clear();
     let seconds = begun.elapsed().max(Duration::from_millis(1)).as_secs_f64();
-    eprintln!(
-        "squall: {sent} lines sent to {} in {seconds:.1} s ({:.0} a second)",
+    tracing::info!(
+        "{sent} lines sent to {} in {seconds:.1} s ({:.0} a second)",
         args.topic,
         sent as f64 / seconds
     );

@@ -180,3 +180,18 @@ fn a_report_without_a_store_says_so_and_makes_none() {
     );
     assert!(!setup.folder.path().join("data").exists());
 }
+
+#[test]
+fn the_last_error_is_an_event_of_the_log_where_that_is_json() {
+    let arguments = ["score", "--input", "/nowhere/posts.jsonl"];
+    let text = fails(&arguments, 1);
+    assert!(text.starts_with("squall: /nowhere/posts.jsonl"), "{text}");
+    let text = fails(&[&arguments[..], &["--log-format", "json"]].concat(), 1);
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let last = events.last().unwrap();
+    assert_eq!(last["level"], "ERROR");
+    assert!(last["message"].as_str().unwrap().contains("/nowhere/posts"));
+}
