@@ -208,6 +208,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
             parts.clone(),
             running.joining.clone(),
             closing.clone(),
+            shutdown.clone(),
         ))
     });
     on_start(Started {
