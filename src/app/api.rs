@@ -4,8 +4,8 @@ use super::{Parts, Role};
 use crate::broker::{BrokerError, Lag, Outgoing, Producer};
 use crate::campaign::report::{CampaignReport, Format, Subject};
 use crate::config::EMBEDDED;
-use crate::domain::{ControlAct, Origin, Post, SourcePartition, Timestamp};
-use crate::pipeline::{Encoder, Reader, Receipt, ScoreLine};
+use crate::domain::{ControlAct, Origin, Post, Sentiment, SourcePartition, Timestamp};
+use crate::pipeline::{Encoder, Reader, Reading, Receipt, ScoreLine};
 use crate::web::{self, Problem, Report, ReportRequest, Submission, Web};
 use axum::http::StatusCode;
 use std::fmt::Display;
@@ -126,15 +126,16 @@ async fn score(
     let readings = tokio::task::spawn_blocking(read)
         .await
         .map_err(|error| failed(&error))?;
-    let scored = readings.into_iter().map(|reading| async {
-        let sentiments = encoder
-            .score(reading.texts().to_vec())
-            .await
-            .map_err(|error| failed(&error))?;
+    let texts = readings.iter().map(|reading| reading.texts().to_vec());
+    let sentiments = encoder
+        .score_all(texts.collect())
+        .await
+        .map_err(|error| failed(&error))?;
+    let line = |(reading, sentiments): (Reading, Vec<Sentiment>)| {
         let post = reading.finish(&sentiments, encoder.model(), Timestamp::now());
         serde_json::to_value(ScoreLine::of(&post)).map_err(|error| failed(&error))
-    });
-    futures::future::try_join_all(scored).await
+    };
+    readings.into_iter().zip(sentiments).map(line).collect()
 }
 
 /// Writes posts to their topic and waits until the broker has them.
