@@ -6,13 +6,13 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     one_thread_an_operation();
     let cli = squall::cli::Cli::parse();
+    let format = cli.log_format();
     match squall::cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has enough: `squall score … | head`.
         Err(error) if error.chain().any(is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
-            // `{:#}` writes the chain of causes on one line.
-            eprintln!("squall: {error:#}");
+            squall::cli::say_error(&error, format);
             match error.is::<squall::cli::UsageError>() {
                 true => ExitCode::from(2),
                 false => ExitCode::FAILURE,

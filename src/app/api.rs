@@ -1,27 +1,36 @@
 //! What the web server gets from the other parts.
 
 use super::{Parts, Role};
-use crate::broker::{BrokerError, Lag, Outgoing};
+use crate::broker::{BrokerError, Lag, Outgoing, Producer};
 use crate::campaign::report::{CampaignReport, Format, Subject};
-use crate::domain::{ControlAct, Origin, Post, SourcePartition, Timestamp};
-use crate::pipeline::{Encoder, Reader, Receipt, ScoreLine, send_all};
+use crate::config::EMBEDDED;
+use crate::domain::{ControlAct, Origin, Post, Sentiment, SourcePartition, Timestamp};
+use crate::pipeline::{Encoder, Reader, Reading, Receipt, ScoreLine};
 use crate::web::{self, Problem, Report, ReportRequest, Submission, Web};
 use axum::http::StatusCode;
 use std::fmt::Display;
+use std::io;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Serves the page and the API until `closing`.
+/// Serves the page and the API until `closing`. With the embedded broker nothing is taken after `shutdown`, because
+/// nobody would read it.
+///
+/// # Errors
+/// What ended the serving before it was told to end.
 pub(super) async fn serve(
     listener: TcpListener,
     parts: Arc<Parts>,
     joining: Vec<(Role, Lag)>,
     closing: CancellationToken,
-) {
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let Some(store) = parts.store.clone() else {
-        return;
+        return Ok(());
     };
+    // SCORE reads the embedded broker to the end that it saw when the drain began, and no further.
+    let ending = (parts.config.kafka.brokers == EMBEDDED).then_some(shutdown);
     let matcher = parts.matcher.clone();
     let metrics = parts.metrics.clone();
     let scoring = parts.scoring.clone();
@@ -35,8 +44,8 @@ pub(super) async fn serve(
         score: scoring.map(|(reader, encoder)| -> web::Call<_, _> {
             Arc::new(move |posts| Box::pin(score(reader.clone(), encoder.clone(), posts)))
         }),
-        produce: with(&parts, produce),
-        control: with(&parts, control),
+        produce: to_the_end(with(&parts, produce), ending.clone()),
+        control: to_the_end(with(&parts, control), ending),
         report: with(&parts, report),
         metrics: Arc::new(move || metrics.render()),
         ready: Arc::new(move || {
@@ -46,9 +55,35 @@ pub(super) async fn serve(
                 .collect()
         }),
     };
-    if let Err(error) = web::serve(listener, web, closing).await {
-        tracing::error!(%error, "the page and the API have ended");
-    }
+    web::serve(listener, web, closing).await
+}
+
+/// Runs a call that writes in a task of its own, which goes on when the request is dropped (its client has gone, its
+/// time is up): what the writer has begun must be acknowledged, or its room in the embedded broker never comes back.
+/// Refused once `ending` is cancelled; what was still under way then is refused too, as it may come too late.
+fn to_the_end<A, B>(call: web::Call<A, B>, ending: Option<CancellationToken>) -> web::Call<A, B>
+where
+    A: 'static,
+    B: Send + 'static,
+{
+    let refused = move || match &ending {
+        Some(ending) if ending.is_cancelled() => Err(Problem::unavailable(
+            "squall is ending: send it again after the next start",
+        )),
+        _ => Ok(()),
+    };
+    Arc::new(move |argument| {
+        let refused = refused.clone();
+        if let Err(problem) = refused() {
+            return Box::pin(std::future::ready(Err(problem)));
+        }
+        let work = tokio::spawn(call(argument));
+        Box::pin(async move {
+            let answer = work.await.map_err(|error| failed(&error))?;
+            refused()?;
+            answer
+        })
+    })
 }
 
 /// A call that shares the parts.
@@ -91,15 +126,16 @@ async fn score(
     let readings = tokio::task::spawn_blocking(read)
         .await
         .map_err(|error| failed(&error))?;
-    let scored = readings.into_iter().map(|reading| async {
-        let sentiments = encoder
-            .score(reading.texts().to_vec())
-            .await
-            .map_err(|error| failed(&error))?;
+    let texts = readings.iter().map(|reading| reading.texts().to_vec());
+    let sentiments = encoder
+        .score_all(texts.collect())
+        .await
+        .map_err(|error| failed(&error))?;
+    let line = |(reading, sentiments): (Reading, Vec<Sentiment>)| {
         let post = reading.finish(&sentiments, encoder.model(), Timestamp::now());
         serde_json::to_value(ScoreLine::of(&post)).map_err(|error| failed(&error))
-    });
-    futures::future::try_join_all(scored).await
+    };
+    readings.into_iter().zip(sentiments).map(line).collect()
 }
 
 /// Writes posts to their topic and waits until the broker has them.
@@ -112,30 +148,45 @@ async fn produce(parts: Arc<Parts>, submission: Submission) -> Result<Vec<Origin
         payload,
         timestamp: None,
     });
-    let acknowledged = send_all(&parts.producer, records.collect())
-        .await
-        .map_err(|error| away(&error))?;
-    let mut origins = Vec::with_capacity(acknowledged.len());
-    for one in acknowledged {
-        let (partition, offset) = one.await.map_err(|error| away(&error))?;
-        let source = SourcePartition {
+    let written = write(&parts.intake, records).await?;
+    let origin = |(partition, offset)| Origin {
+        source: SourcePartition {
             epoch: parts.emitter.epoch.clone(),
             topic: topic.clone(),
             partition,
-        };
-        origins.push(Origin { source, offset });
-    }
-    Ok(origins)
+        },
+        offset,
+    };
+    Ok(written.into_iter().map(origin).collect())
 }
 
 async fn control(parts: Arc<Parts>, act: ControlAct) -> Result<(), Problem> {
-    for one in send_all(&parts.producer, vec![parts.emitter.control(&act)])
-        .await
-        .map_err(|error| away(&error))?
-    {
-        one.await.map_err(|error| away(&error))?;
-    }
+    write(&parts.intake, [parts.emitter.control(&act)]).await?;
     Ok(())
+}
+
+/// Writes records and waits for every one that was begun, also where another has failed.
+async fn write(
+    producer: &Producer,
+    records: impl IntoIterator<Item = Outgoing>,
+) -> Result<Vec<(i32, i64)>, Problem> {
+    let mut begun = Vec::new();
+    let mut refused = None;
+    for record in records {
+        match producer.send(record).await {
+            Ok(acknowledged) => begun.push(acknowledged),
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    let written: Result<Vec<_>, BrokerError> =
+        futures::future::join_all(begun).await.into_iter().collect();
+    match refused {
+        Some(error) => Err(away(&error)),
+        None => written.map_err(|error| away(&error)),
+    }
 }
 
 /// Renders a campaign's report.
@@ -181,4 +232,53 @@ fn failed(error: &dyn Display) -> Problem {
 fn away(error: &BrokerError) -> Problem {
     tracing::error!(%error, "the broker did not take what the API was sent");
     Problem::unavailable("the broker is not available: try again in a moment")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::{Semaphore, mpsc};
+
+    /// A call that waits for a permit, and says when it has ended.
+    fn call(gate: &Arc<Semaphore>, done: mpsc::UnboundedSender<()>) -> web::Call<(), ()> {
+        let gate = gate.clone();
+        Arc::new(move |()| {
+            let (gate, done) = (gate.clone(), done.clone());
+            Box::pin(async move {
+                gate.acquire()
+                    .await
+                    .map_err(|error| failed(&error))?
+                    .forget();
+                let _ = done.send(());
+                Ok(())
+            })
+        })
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_is_ended_although_the_request_is_dropped() {
+        let gate = Arc::new(Semaphore::new(0));
+        let (done, mut ended) = mpsc::unbounded_channel();
+        let request = to_the_end(call(&gate, done), None)(());
+        drop(request);
+        gate.add_permits(1);
+        assert_eq!(ended.recv().await, Some(()));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_taken_by_a_service_that_ends() {
+        let gate = Arc::new(Semaphore::new(1));
+        let (done, _ended) = mpsc::unbounded_channel();
+        let ending = CancellationToken::new();
+        let produce = to_the_end(call(&gate, done), Some(ending.clone()));
+        produce(()).await.unwrap();
+        let under_way = produce(());
+        ending.cancel();
+        gate.add_permits(2);
+        for answer in [under_way.await, produce(()).await] {
+            let problem = answer.unwrap_err();
+            assert_eq!(problem.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert!(problem.detail.contains("squall is ending"));
+        }
+    }
 }

@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Work that may wait before the encoder; each is one post.
@@ -195,12 +196,13 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         }
     }
     let closing = CancellationToken::new();
-    let serving = listener.map(|listener| {
+    let mut serving = listener.map(|listener| {
         tokio::spawn(api::serve(
             listener,
             parts.clone(),
             running.joining.clone(),
             closing.clone(),
+            shutdown.clone(),
         ))
     });
     on_start(Started {
@@ -212,6 +214,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
     let failed = tokio::select! {
         () = shutdown.cancelled() => None,
         failure = running.failure() => Some(failure),
+        failure = ended_early(&mut serving) => Some(failure),
     };
     let stop = if embedded { Stop::AtEnd } else { Stop::Now };
     let drained = running
@@ -227,6 +230,20 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
     match failed {
         Some(failure) => Err(failure),
         None => drained,
+    }
+}
+
+/// Waits until the page's server ends by itself, which it should not.
+async fn ended_early(serving: &mut Option<JoinHandle<std::io::Result<()>>>) -> anyhow::Error {
+    let Some(task) = serving else {
+        return std::future::pending().await;
+    };
+    let ended = task.await;
+    *serving = None;
+    match ended {
+        Ok(Err(error)) => anyhow::Error::new(error).context("role api cannot go on"),
+        Ok(Ok(())) => anyhow::anyhow!("role api has ended unasked"),
+        Err(error) => anyhow::anyhow!("role api has failed: {error}"),
     }
 }
 

@@ -19,7 +19,8 @@ const STEP: usize = 256;
 /// Compare the model with labelled texts.
 ///
 /// The data is JSON Lines: {"text", "label"}, or {"text", "entities": [{"name", "label"}]}; labels are negative,
-/// neutral and positive.
+/// neutral and positive. Texts are read as posts are: normalised, and an entity has the sentiment of the sentences
+/// that name it. Every text counts, whatever its language.
 #[derive(Debug, clap::Args)]
 pub struct Eval {
     /// File with the labelled texts; - is standard input
@@ -63,38 +64,60 @@ fn read(args: &Eval) -> anyhow::Result<Vec<Example>> {
     Ok(examples::read(BufReader::new(file), &name)?)
 }
 
-fn evaluate(model: &Model, examples: &[Example]) -> anyhow::Result<Report> {
-    let tokenizer = model.tokenizer();
-    let labelled = examples.iter().filter_map(|e| Some((e, e.label?)));
-    let documents: Vec<_> = labelled
-        .map(|(example, label)| (label, tokenizer.encode(&example.text)))
-        .collect();
+/// What is scored, and its labels: the same texts that SCORE would make of a post with these entities.
+#[derive(Debug, Default, PartialEq)]
+struct Texts {
+    documents: Vec<(Label, String)>,
+    entities: Vec<(Label, String)>,
+    /// Of each entity: whether others of the same text have another label.
+    conflicting: Vec<bool>,
+    /// Line and name of entities that their text does not have.
+    not_found: Vec<(usize, String)>,
+}
 
-    let mut not_found = Vec::new();
-    let mut entities = Vec::new();
-    let mut conflicting = Vec::new();
-    for example in examples {
-        let sentences = text::sentences(&example.text);
-        for entity in &example.entities {
-            let places = occurrences(&example.text, &entity.name);
-            if places.is_empty() {
-                not_found.push((example.line, &entity.name));
+impl Texts {
+    fn of(examples: &[Example]) -> Self {
+        let mut texts = Self::default();
+        for example in examples {
+            let text = text::normalise(&example.text);
+            let sentences = text::sentences(&text);
+            for entity in &example.entities {
+                let places = match text::normalise(&entity.name) {
+                    name if name.is_empty() => Vec::new(),
+                    name => occurrences(&text, &name),
+                };
+                if places.is_empty() {
+                    texts.not_found.push((example.line, entity.name.clone()));
+                }
+                let context = entity_context(&text, &places, &sentences);
+                texts.entities.push((entity.label, context));
+                texts.conflicting.push(example.is_conflicting());
             }
-            let context = entity_context(&example.text, &places, &sentences);
-            entities.push((entity.label, tokenizer.encode(&context)));
-            conflicting.push(example.is_conflicting());
+            if let Some(label) = example.label {
+                texts.documents.push((label, text));
+            }
         }
+        texts
     }
+}
+
+fn evaluate(model: &Model, examples: &[Example]) -> anyhow::Result<Report> {
+    let Texts {
+        documents,
+        entities,
+        conflicting,
+        not_found,
+    } = Texts::of(examples);
     if let Some((line, name)) = not_found.first() {
-        eprintln!(
+        tracing::warn!(
             "names_not_found: {} (the first: '{name}' in line {line}); the whole text stood for the entity",
             not_found.len()
         );
     }
 
     let progress = ProgressBar::new((documents.len() + entities.len()) as u64);
-    let documents = judge(model, documents, &progress)?;
-    let entities = judge(model, entities, &progress)?;
+    let documents = judge(model, &documents, &progress)?;
+    let entities = judge(model, &entities, &progress)?;
     progress.finish_and_clear();
 
     let disagreeing: Vec<Judged> = entities
@@ -114,14 +137,41 @@ fn evaluate(model: &Model, examples: &[Example]) -> anyhow::Result<Report> {
 
 fn judge(
     model: &Model,
-    texts: Vec<(Label, Tokens)>,
+    texts: &[(Label, String)],
     progress: &ProgressBar,
 ) -> anyhow::Result<Vec<Judged>> {
-    let (labels, tokens): (Vec<Label>, Vec<Tokens>) = texts.into_iter().unzip();
-    let mut sentiments = Vec::with_capacity(tokens.len());
-    for tokens in tokens.chunks(STEP) {
-        sentiments.extend(model.classify(tokens)?);
-        progress.inc(tokens.len() as u64);
+    let tokenizer = model.tokenizer();
+    let mut judged = Vec::with_capacity(texts.len());
+    for step in texts.chunks(STEP) {
+        let tokens: Vec<Tokens> = step
+            .iter()
+            .map(|(_, text)| tokenizer.encode(text))
+            .collect();
+        let labels = step.iter().map(|(label, _)| *label);
+        judged.extend(labels.zip(model.classify(&tokens)?));
+        progress.inc(step.len() as u64);
     }
-    Ok(labels.into_iter().zip(sentiments).collect())
+    Ok(judged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_as_score_reads_them() {
+        let lines = br#"{"text": "<p>AT&amp;T  falls.</p> Acme rises.", "label": "neutral", "entities": [{"name": "AT&amp;T", "label": "negative"}, {"name": "Borealis", "label": "positive"}]}"#;
+        let texts = Texts::of(&examples::read(&lines[..], "f").unwrap());
+        let whole = "AT&T falls. Acme rises.".to_owned();
+        assert_eq!(texts.documents, [(Label::Neutral, whole.clone())]);
+        assert_eq!(
+            texts.entities,
+            [
+                (Label::Negative, "AT&T falls.".to_owned()),
+                (Label::Positive, whole)
+            ]
+        );
+        assert_eq!(texts.conflicting, [true, true]);
+        assert_eq!(texts.not_found, [(1, "Borealis".to_owned())]);
+    }
 }

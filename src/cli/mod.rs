@@ -13,7 +13,7 @@ mod score;
 mod serve;
 mod signals;
 
-use crate::app::{self, Role};
+use crate::app::Role;
 use crate::config::{self, Config};
 use crate::telemetry::{self, LogFormat};
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -78,6 +78,22 @@ struct Serve {
     roles: Vec<Role>,
 }
 
+impl Cli {
+    /// How the log is written.
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+}
+
+/// Says on standard error why the program ends: a plain line for people, an event of the log for programs.
+pub fn say_error(error: &anyhow::Error, format: LogFormat) {
+    // `{:#}` writes the chain of causes on one line.
+    match format {
+        LogFormat::Text => drop(writeln!(std::io::stderr(), "squall: {error:#}")),
+        LogFormat::Json => tracing::error!("{error:#}"),
+    }
+}
+
 /// Runs a command.
 ///
 /// # Errors
@@ -106,7 +122,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Detect(args) => detect::run(&args),
         Command::Report(args) => {
             let config = config()?;
-            let store = app::open_store(&config)?;
+            let store = report::store(&config)?;
             block_on(async { report::run(&args, &config, &*store).await })
         }
         Command::CheckConfig(args) => check_config::run(&args, config),

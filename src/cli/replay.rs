@@ -25,11 +25,11 @@ pub(super) struct Replay {
     #[arg(long, value_name = "TOPIC")]
     topic: String,
     /// Posts a second
-    #[arg(long, value_name = "N", conflicts_with = "speed")]
-    rate: Option<f64>,
+    #[arg(long, value_name = "N", conflicts_with = "speed", allow_negative_numbers = true, value_parser = rate)]
+    rate: Option<Pace>,
     /// So many times as fast as they were published
-    #[arg(long, value_name = "X")]
-    speed: Option<f64>,
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = speed)]
+    speed: Option<Pace>,
 }
 
 /// Longest line sent: Kafka's default limit of a record is 1 MB. Of a longer one the beginning is sent,
@@ -38,11 +38,7 @@ const MAX_LINE_BYTES: usize = 900_000;
 
 /// Sends every line; returns when the broker has them all.
 pub(super) async fn run(args: Replay, config: Config) -> anyhow::Result<()> {
-    let mut pace = match (args.rate, args.speed) {
-        (Some(rate), _) => Some(Pace::rate(rate).map_err(|e| anyhow::anyhow!("--rate: {e}"))?),
-        (_, Some(speed)) => Some(Pace::speed(speed).map_err(|e| anyhow::anyhow!("--speed: {e}"))?),
-        _ => None,
-    };
+    let mut pace = args.rate.or(args.speed);
     let lines = Lines::open(&args.input, MAX_LINE_BYTES)?;
     let connection = tokio::task::spawn_blocking(move || Connection::open(&config)).await??;
     if connection.partitions(&args.topic) == 0 {
@@ -71,8 +67,8 @@ pub(super) async fn run(args: Replay, config: Config) -> anyhow::Result<()> {
     while let Some(line) = read.recv().await {
         let (line, bytes): (Line, u64) = line?;
         if line.cut {
-            eprintln!(
-                "squall: {} line {}: longer than {MAX_LINE_BYTES} bytes: only its beginning is sent",
+            tracing::warn!(
+                "{} line {}: longer than {MAX_LINE_BYTES} bytes: only its beginning is sent",
                 args.input.display(),
                 line.number
             );
@@ -103,12 +99,24 @@ pub(super) async fn run(args: Replay, config: Config) -> anyhow::Result<()> {
     let sent = counting.await??;
     bar.finish_and_clear();
     let seconds = begun.elapsed().max(Duration::from_millis(1)).as_secs_f64();
-    eprintln!(
-        "squall: {sent} lines sent to {} in {seconds:.1} s ({:.0} a second)",
+    tracing::info!(
+        "{sent} lines sent to {} in {seconds:.1} s ({:.0} a second)",
         args.topic,
         sent as f64 / seconds
     );
     Ok(())
+}
+
+fn rate(text: &str) -> Result<Pace, String> {
+    Pace::rate(number(text)?)
+}
+
+fn speed(text: &str) -> Result<Pace, String> {
+    Pace::speed(number(text)?)
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| format!("'{text}' is no number"))
 }
 
 fn read_lines(mut lines: Lines, sender: &mpsc::Sender<anyhow::Result<(Line, u64)>>) {

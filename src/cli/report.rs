@@ -1,14 +1,17 @@
 //! `squall report`: reports from the store.
 
+use super::UsageError;
+use crate::app;
 use crate::campaign::report::{CampaignReport, Format, Subject};
 use crate::config::Config;
 use crate::domain::{CampaignId, Timestamp};
 use crate::store::Store;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Make a report from what is stored.
 #[derive(Debug, Clone, clap::Args)]
@@ -49,6 +52,21 @@ fn formats() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|name| name.parse::<Format>())
 }
 
+/// Opens the store there is; makes none.
+///
+/// # Errors
+/// When there is none, or it cannot be opened.
+pub fn store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let path = config.run.data_dir.join(&config.store.path);
+    if !path.exists() {
+        bail!(
+            "{}: no store is there: start `squall run` with this configuration, or set run.data_dir or store.path to one that has run",
+            path.display()
+        );
+    }
+    app::open_store(config)
+}
+
 /// Makes the report and writes it.
 ///
 /// # Errors
@@ -67,10 +85,12 @@ async fn campaign(
     let earliest = Timestamp::from_millis(i64::MIN);
     let latest = Timestamp::from_millis(i64::MAX);
     let (from, to) = (args.from.unwrap_or(earliest), args.to.unwrap_or(latest));
-    ensure!(
-        from < to,
-        "the period from {from} to {to} is empty: --to must be later than --from"
-    );
+    if from >= to {
+        return Err(UsageError(format!(
+            "the period from {from} to {to} is empty: --to must be later than --from"
+        ))
+        .into());
+    }
     let id = CampaignId::from(args.id.as_str());
     let configured = config.campaigns.iter().find(|campaign| campaign.id == id);
     let figures = store.campaign(&id, from, to).await?;

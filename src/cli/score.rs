@@ -164,7 +164,7 @@ fn write_all(
                 }
                 Err(LineError { number, problem }) => {
                     bad += 1;
-                    eprintln!("squall: {place} line {number}: {problem}");
+                    tracing::warn!("{place} line {number}: {problem}");
                     serde_json::to_writer(
                         &mut *output,
                         &serde_json::json!({ "id": null, "error": problem }),

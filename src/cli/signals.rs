@@ -19,10 +19,10 @@ pub(super) fn shutdown() -> std::io::Result<CancellationToken> {
                 _ = terminate.recv() => 143,
             };
             if last {
-                eprintln!("squall: ended at once: what was in flight is not committed");
+                tracing::warn!("ended at once: what was in flight is not committed");
                 std::process::exit(code);
             }
-            eprintln!("squall: draining; a second signal ends at once");
+            tracing::info!("draining; a second signal ends at once");
             cancelled.cancel();
         }
     });

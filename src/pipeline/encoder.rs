@@ -88,21 +88,37 @@ impl Encoder {
             .map_err(|_| EncoderEnded)
     }
 
-    /// Scores texts and waits for their sentiments.
+    /// Scores the texts of several posts and waits for their sentiments. One blocking thread waits for room in the
+    /// queue, however many posts there are.
     ///
     /// # Errors
-    /// What the model says is wrong with them.
-    pub async fn score(&self, texts: Vec<Tokens>) -> Result<Vec<Sentiment>, String> {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
+    /// What the model says is wrong with the first bad ones.
+    pub async fn score_all(&self, posts: Vec<Vec<Tokens>>) -> Result<Vec<Vec<Sentiment>>, String> {
         let encoder = self.clone();
-        let submit = move || encoder.submit(texts, Box::new(|result| drop(sender.send(result))));
-        tokio::task::spawn_blocking(submit)
+        let submit = move || {
+            let submit_one = |texts| {
+                let (sender, receiver) = tokio::sync::oneshot::channel();
+                let reply: Reply = Box::new(|result| drop(sender.send(result)));
+                encoder.submit(texts, reply).map(|()| receiver)
+            };
+            posts
+                .into_iter()
+                .map(submit_one)
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let submitted = tokio::task::spawn_blocking(submit)
             .await
             .map_err(|error| error.to_string())?
             .map_err(|error| error.to_string())?;
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(EncoderEnded.to_string()))
+        let mut all = Vec::with_capacity(submitted.len());
+        for reply in submitted {
+            all.push(
+                reply
+                    .await
+                    .unwrap_or_else(|_| Err(EncoderEnded.to_string()))?,
+            );
+        }
+        Ok(all)
     }
 }
 
@@ -337,5 +353,33 @@ mod tests {
         };
         let refused = encoder.submit(Vec::new(), Box::new(|_| panic!("nobody answers")));
         assert_eq!(refused, Err(EncoderEnded));
+    }
+
+    /// With one blocking thread for everything, and room for one work in the queue.
+    #[test]
+    fn many_posts_take_one_blocking_thread() {
+        let (queue, receiver) = sync_channel(1);
+        let encoder = Encoder {
+            queue,
+            model: "fake".into(),
+        };
+        let posts: Vec<Vec<Tokens>> = (1..=300).map(|n| vec![Tokens(vec![n; 10])]).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(2)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let scoring = tokio::spawn(async move { encoder.score_all(posts).await });
+            tokio::task::yield_now().await;
+            // Nothing is read from the queue yet, and still there is a thread for others.
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            let running = std::thread::spawn(move || {
+                run(&receiver, 64, Duration::ZERO, fake, &Metrics::new());
+            });
+            let scored = scoring.await.unwrap().unwrap();
+            assert_eq!(scored.len(), 300);
+            assert_eq!(scored[299][0].negative, 300.0);
+            running.join().unwrap();
+        });
     }
 }

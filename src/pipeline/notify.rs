@@ -1,7 +1,7 @@
 //! NOTIFY: alert messages in; one delivery per endpoint and message out. Messages of one alert reach an
 //! endpoint in order; different alerts do not wait for one another.
 
-use super::emit::{Emitter, send_all};
+use super::emit::{Emitter, send_and_wait};
 use super::score::dead_letter;
 use super::{RoleError, Stopping, report_consumer};
 use crate::broker::{Acknowledged, BrokerError, Commits, Consumer, Event, Producer, Record, Stop};
@@ -171,9 +171,7 @@ impl Notify {
                     "unreadable",
                     &error.to_string(),
                 );
-                for one in send_all(&self.producer, vec![self.emitter.dead(&letter)]).await? {
-                    one.await?;
-                }
+                send_and_wait(&self.producer, vec![self.emitter.dead(&letter)]).await?;
                 return Ok(Vec::new());
             }
         };

@@ -23,6 +23,12 @@ fn run_fails(setup: &Setup, says: &[&str]) {
 fn wrong_usage_is_status_2() {
     assert!(fails(&["replay"], 2).contains("--input"));
     assert!(fails(&["run", "--roles", "cook"], 2).contains("possible values"));
+    assert!(fails(&["run", "--roles", "score,api"], 2).contains("kafka.brokers"));
+    for (flag, number) in [("--rate", "-1"), ("--speed", "0"), ("--rate", "many")] {
+        let arguments = ["replay", "--input", "x", "--topic", "news", flag, number];
+        let text = fails(&arguments, 2);
+        assert!(text.contains(flag) && text.contains(" number"), "{text}");
+    }
 }
 
 #[test]
@@ -159,4 +165,33 @@ fn the_input_is_not_overwritten_by_the_output() {
         assert!(text.contains("is the input"), "{text}");
     }
     assert_eq!(std::fs::read(file).unwrap(), b"{\"text\": \"a\"}\n");
+}
+
+#[test]
+fn a_report_without_a_store_says_so_and_makes_none() {
+    let setup = Setup::new("");
+    let text = fails(
+        &["report", "campaign", "spring", "--config", &setup.config()],
+        1,
+    );
+    assert!(
+        text.contains("squall.db: no store is there") && text.contains("squall run"),
+        "{text}"
+    );
+    assert!(!setup.folder.path().join("data").exists());
+}
+
+#[test]
+fn the_last_error_is_an_event_of_the_log_where_that_is_json() {
+    let arguments = ["score", "--input", "/nowhere/posts.jsonl"];
+    let text = fails(&arguments, 1);
+    assert!(text.starts_with("squall: /nowhere/posts.jsonl"), "{text}");
+    let text = fails(&[&arguments[..], &["--log-format", "json"]].concat(), 1);
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let last = events.last().unwrap();
+    assert_eq!(last["level"], "ERROR");
+    assert!(last["message"].as_str().unwrap().contains("/nowhere/posts"));
 }

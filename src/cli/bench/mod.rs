@@ -22,6 +22,17 @@ enum What {
     Pipeline(pipeline::PipelineBench),
 }
 
+/// What a figure depends on besides the program.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or("?".into(), |cores| cores.to_string());
+    let profile = if cfg!(debug_assertions) {
+        ", not built with --release"
+    } else {
+        ""
+    };
+    format!("cores: {cores}{profile}")
+}
+
 /// Measures.
 pub(super) async fn run(args: Bench, config: Config) -> anyhow::Result<()> {
     match args.what {

@@ -5,6 +5,7 @@ use crate::connect::{Lines, MAX_LINE_BYTES};
 use crate::domain::Post;
 use crate::model::{Model, Tokens};
 use anyhow::{Context as _, bail};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -55,11 +56,15 @@ pub(super) fn run(args: &ModelBench, config: &Config) -> anyhow::Result<()> {
     seconds.sort_by(f64::total_cmp);
     let median = seconds[seconds.len() / 2];
     let rate = texts.len() as f64 / median;
-    println!(
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", super::machine())?;
+    writeln!(
+        out,
         "squall {}: {rate:.1} texts/s, {:.0} tokens/s",
         model.name(),
         tokens as f64 / median
-    );
+    )?;
+    out.flush()?;
     if let Some(peer) = &args.peer {
         let output = Command::new("sh")
             .args(["-c", peer])
@@ -72,8 +77,8 @@ pub(super) fn run(args: &ModelBench, config: &Config) -> anyhow::Result<()> {
                 String::from_utf8_lossy(&output.stderr)
             );
         };
-        print!("{text}");
-        println!("ratio: {:.2}", rate / theirs);
+        write!(out, "{text}")?;
+        writeln!(out, "ratio: {:.2}", rate / theirs)?;
     }
     Ok(())
 }

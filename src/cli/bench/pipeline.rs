@@ -4,20 +4,24 @@
 use super::super::files::TemporaryFolder;
 use crate::app::{self, Role, Run, Started};
 use crate::broker::{Outgoing, Producer};
-use crate::config::{Config, EMBEDDED, EndpointConfig, Secret};
+use crate::config::{Config, EMBEDDED, EndpointConfig, Secret, TopicConfig};
 use crate::domain::{Severity, Timestamp};
 use crate::telemetry::Metrics;
 use crate::text::Dictionary;
 use anyhow::Context as _;
 use axum::routing::post;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+/// Topic the posts are sent to.
+const TOPIC: &str = "social";
 /// Companies of the bench; each has one burst.
 const COMPANIES: usize = 100;
 /// Negative stories of a burst, each by another author.
@@ -37,6 +41,9 @@ pub(super) struct PipelineBench {
     /// Seconds
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: usize,
+    /// What the spread over companies and partitions is drawn from: the same seed sends the same posts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
 }
 
 /// Measures and prints.
@@ -44,11 +51,17 @@ pub(super) async fn run(args: PipelineBench, mut config: Config) -> anyhow::Resu
     let folder = TemporaryFolder::new("bench")?;
     config.run.data_dir = folder.path().to_owned();
     config.kafka.brokers = EMBEDDED.into();
+    config.kafka.client.clear();
+    config.topics = vec![TopicConfig {
+        name: TOPIC.into(),
+        source: TOPIC.into(),
+    }];
     config.api.listen = ([127, 0, 0, 1], 0).into();
     let received = Arc::new(AtomicU64::new(0));
     config.endpoints = vec![endpoint(receiver(received.clone()).await?)];
     let dictionary = Dictionary::from_csv(companies().as_bytes(), "the bench's companies")
         .map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+    let seed = args.seed;
     let shutdown = CancellationToken::new();
     let (started, start) = oneshot::channel();
     let feeding = tokio::spawn({
@@ -72,8 +85,9 @@ pub(super) async fn run(args: PipelineBench, mut config: Config) -> anyhow::Resu
     )
     .await?;
     let metrics = feeding.await??;
-    report(&metrics, received.load(Ordering::Relaxed));
-    Ok(())
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}, seed: {seed}", super::machine())?;
+    report(&metrics, received.load(Ordering::Relaxed), &mut out)
 }
 
 /// A receiver that answers 204 at once; returns its address.
@@ -102,17 +116,22 @@ fn endpoint(url: String) -> EndpointConfig {
 }
 
 fn companies() -> String {
-    let mut csv = String::from("id,name,aliases,sector,kind\n");
-    for n in 0..COMPANIES {
-        let _ = writeln!(csv, "ZQ{n:03},Zanquor {n:03} Works,,Industrials,company");
-    }
-    csv
+    let lines =
+        (0..COMPANIES).map(|n| format!("ZQ{n:03},Zanquor {n:03} Works,,Industrials,company\n"));
+    std::iter::once("id,name,aliases,sector,kind\n".to_owned())
+        .chain(lines)
+        .collect()
 }
 
 /// Neutral chatter at the rate, and a burst about another company in regular steps.
 async fn feed(args: &PipelineBench, started: &Started) -> anyhow::Result<()> {
     tokio::time::sleep(WARM_UP).await;
-    let producer = Producer::new(&started.connection)?;
+    let partitions = started.connection.partitions(TOPIC);
+    let mut feed = Feed {
+        producer: Producer::new(&started.connection)?,
+        partitions: partitions.max(1),
+        random: StdRng::seed_from_u64(args.seed),
+    };
     let total = args.rate.max(1) * args.seconds.max(1);
     let burst_every = (total / COMPANIES).max(BURST + 1);
     for minute in 0..QUIET_MINUTES {
@@ -121,11 +140,8 @@ async fn feed(args: &PipelineBench, started: &Started) -> anyhow::Result<()> {
             "$ZQ{:03} opens office number {minute}",
             minute as usize % COMPANIES
         );
-        send(
-            &producer,
-            &serde_json::json!({ "text": text, "published_at": at }),
-        )
-        .await?;
+        feed.send(&serde_json::json!({ "text": text, "published_at": at }))
+            .await?;
     }
     tokio::time::sleep(WARM_UP).await;
     let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / args.rate.max(1) as f64));
@@ -135,31 +151,37 @@ async fn feed(args: &PipelineBench, started: &Started) -> anyhow::Result<()> {
             (burst, step) if step < BURST && burst < COMPANIES => bad_news(burst, step),
             _ => format!(
                 "$ZQ{:03} will hold its annual meeting number {n} in the town hall",
-                n * 7 % COMPANIES
+                feed.random.random_range(0..COMPANIES)
             ),
         };
         let author = format!("author-{n}");
-        send(
-            &producer,
-            &serde_json::json!({ "text": text, "author": { "id": author } }),
-        )
-        .await?;
+        feed.send(&serde_json::json!({ "text": text, "author": { "id": author } }))
+            .await?;
     }
     // What is under way arrives before the drain begins.
     tokio::time::sleep(Duration::from_secs(3)).await;
     Ok(())
 }
 
-async fn send(producer: &Producer, post: &serde_json::Value) -> anyhow::Result<()> {
-    let record = Outgoing {
-        topic: "social".into(),
-        partition: None,
-        key: String::new(),
-        payload: serde_json::to_vec(post)?,
-        timestamp: None,
-    };
-    tokio::spawn(producer.send(record).await?);
-    Ok(())
+/// Sends posts, the same ones to the same partitions at each run with one seed.
+struct Feed {
+    producer: Producer,
+    partitions: i32,
+    random: StdRng,
+}
+
+impl Feed {
+    async fn send(&mut self, post: &serde_json::Value) -> anyhow::Result<()> {
+        let record = Outgoing {
+            topic: TOPIC.into(),
+            partition: Some(self.random.random_range(0..self.partitions)),
+            key: String::new(),
+            payload: serde_json::to_vec(post)?,
+            timestamp: None,
+        };
+        tokio::spawn(self.producer.send(record).await?);
+        Ok(())
+    }
 }
 
 fn bad_news(company: usize, step: usize) -> String {
@@ -178,7 +200,7 @@ fn bad_news(company: usize, step: usize) -> String {
     format!("$ZQ{company:03} {}", NEWS[step % BURST])
 }
 
-fn report(metrics: &Metrics, deliveries: u64) {
+fn report(metrics: &Metrics, deliveries: u64, out: &mut impl Write) -> anyhow::Result<()> {
     let text = metrics.render();
     for (name, what) in [
         ("squall_end_to_end_seconds", "received to stored"),
@@ -193,9 +215,10 @@ fn report(metrics: &Metrics, deliveries: u64) {
             .iter()
             .map(|p| format!("p{p} ≤ {}", upper_bound(&buckets, *p)))
             .collect();
-        println!("{what}: {} (n = {count})", shown.join(", "));
+        writeln!(out, "{what}: {} (n = {count})", shown.join(", "))?;
     }
-    println!("deliveries received: {deliveries}");
+    writeln!(out, "deliveries received: {deliveries}")?;
+    Ok(())
 }
 
 /// Cumulative counts by upper bound, as Prometheus writes them.
@@ -218,4 +241,18 @@ fn upper_bound(buckets: &[(String, u64)], percentile: u64) -> String {
         .iter()
         .find(|(_, count)| total > 0 && count * 100 >= total * percentile);
     bucket.map_or("?".into(), |(bound, _)| format!("{bound} s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_has_gone_is_an_error_and_no_panic() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let error = report(&Metrics::new(), 0, &mut writer).unwrap_err();
+        let io = error.downcast_ref::<std::io::Error>().unwrap();
+        assert_eq!(io.kind(), std::io::ErrorKind::BrokenPipe);
+    }
 }
