@@ -216,6 +216,8 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         failure = running.failure() => Some(failure),
         failure = ended_early(&mut serving) => Some(failure),
     };
+    // Also after a failure: what else looks at this token stops taking things in.
+    shutdown.cancel();
     let stop = if embedded { Stop::AtEnd } else { Stop::Now };
     let drained = running
         .drain(stop, parts.config.run.drain_deadline, &give_up)

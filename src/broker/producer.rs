@@ -7,6 +7,7 @@ use super::{BrokerError, Connection};
 use crate::domain::Timestamp;
 use futures::future::BoxFuture;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,35 +97,60 @@ impl Producer {
             (Some(_), None) => Some(self.spread(&key, &topic)),
             (_, partition) => partition,
         };
-        if let (Some(room), Some(partition)) = (&self.room, partition) {
-            room.take(&topic, partition, bytes).await;
+        let room = self.room.clone().zip(partition);
+        if let Some((room, partition)) = &room {
+            room.take(&topic, *partition, bytes).await;
         }
-        let delivery = loop {
-            let mut outgoing = FutureRecord::<str, [u8]>::to(&topic).payload(&payload);
-            outgoing.partition = partition;
-            outgoing.timestamp = timestamp.map(Timestamp::millis);
-            outgoing.key = (!key.is_empty()).then_some(key.as_str());
+        let outgoing = Outgoing {
+            topic: topic.clone(),
+            partition,
+            key,
+            payload,
+            timestamp,
+        };
+        let delivery = match self.enqueue(&outgoing).await {
+            Ok(delivery) => delivery,
+            Err(error) => {
+                if let Some((room, partition)) = &room {
+                    room.give_back(&topic, *partition, bytes);
+                }
+                return Err(error);
+            }
+        };
+        Ok(Box::pin(async move {
+            let source = match delivery.await {
+                Ok(Ok(at)) => {
+                    if let Some((room, partition)) = room {
+                        room.acknowledged(&topic, partition, at.offset, bytes);
+                    }
+                    return Ok((at.partition, at.offset));
+                }
+                Ok(Err((source, _))) => source,
+                Err(_) => KafkaError::Canceled,
+            };
+            if let Some((room, partition)) = room {
+                room.give_back(&topic, partition, bytes);
+            }
+            Err(failed(&topic, source))
+        }))
+    }
+
+    /// Hands a record to the client, waiting while its own queue is full.
+    async fn enqueue(&self, record: &Outgoing) -> Result<DeliveryFuture, BrokerError> {
+        loop {
+            let mut outgoing =
+                FutureRecord::<str, [u8]>::to(&record.topic).payload(&record.payload);
+            outgoing.partition = record.partition;
+            outgoing.timestamp = record.timestamp.map(Timestamp::millis);
+            outgoing.key = (!record.key.is_empty()).then_some(record.key.as_str());
             match self.client.send_result(outgoing) {
-                Ok(delivery) => break delivery,
+                Ok(delivery) => return Ok(delivery),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                     tokio::time::sleep(QUEUE_FULL).await;
                 }
-                Err((source, _)) => return Err(failed(&topic, source)),
+                Err((source, _)) => return Err(failed(&record.topic, source)),
             }
-        };
-        let room = self.room.clone();
-        Ok(Box::pin(async move {
-            match delivery.await {
-                Ok(Ok(at)) => {
-                    if let Some(room) = room {
-                        room.acknowledged(&topic, at.partition, at.offset, bytes);
-                    }
-                    Ok((at.partition, at.offset))
-                }
-                Ok(Err((source, _))) => Err(failed(&topic, source)),
-                Err(_) => Err(failed(&topic, KafkaError::Canceled)),
-            }
-        }))
+        }
     }
 
     fn spread(&self, key: &str, topic: &str) -> i32 {

@@ -105,6 +105,15 @@ impl Room {
         }
     }
 
+    /// Gives counted bytes back that the broker did not take.
+    pub(super) fn give_back(&self, topic: &Arc<str>, partition: i32, bytes: usize) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = written.get_mut(&(topic.clone(), partition)) {
+            lane.records = lane.records.saturating_sub(1);
+            lane.bytes = lane.bytes.saturating_sub(bytes);
+        }
+    }
+
     /// Notes the offset under which counted bytes were acknowledged.
     pub(super) fn acknowledged(&self, topic: &Arc<str>, partition: i32, offset: i64, bytes: usize) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
