@@ -5,8 +5,8 @@
 //! whoever takes over begins with empty baselines and without the alerts that were open.
 
 use super::acknowledge::{Pending, Ticket, acknowledge};
+use super::dead_letter::dead_letter;
 use super::emit::{Emitter, send_all};
-use super::score::dead_letter;
 use super::{RoleError, Stopping, report_consumer};
 use crate::broker::{Consumer, Event, Outgoing, Producer, Record};
 use crate::config::DetectConfig;

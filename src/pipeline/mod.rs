@@ -2,6 +2,7 @@
 //! function that runs until it is stopped; between them there is only Kafka.
 
 mod acknowledge;
+mod dead_letter;
 pub mod detect;
 mod emit;
 mod encoder;

@@ -1,8 +1,8 @@
 //! NOTIFY: alert messages in; one delivery per endpoint and message out. Messages of one alert reach an
 //! endpoint in order; different alerts do not wait for one another.
 
+use super::dead_letter::dead_letter;
 use super::emit::{Emitter, send_and_wait};
-use super::score::dead_letter;
 use super::{RoleError, Stopping, report_consumer};
 use crate::broker::{Acknowledged, BrokerError, Commits, Consumer, Event, Producer, Record, Stop};
 use crate::domain::{AlertKind, AlertMessage, Delivery, EntityId, Outcome, Timestamp};

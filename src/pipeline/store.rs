@@ -1,7 +1,7 @@
 //! STORE: squall's own topics into the store, in blocks, each stored at once or not at all.
 
+use super::dead_letter::dead_letter;
 use super::emit::{Emitter, send_and_wait};
-use super::score::dead_letter;
 use super::{RoleError, Stopping, report_consumer};
 use crate::broker::{Assignment, Commits, Consumer, Event, Producer, Record, topics};
 use crate::config::StoreConfig;
