@@ -22,6 +22,8 @@ const SPEED: f64 = 120.0;
 const MAX_HOLD: Duration = Duration::from_secs(3600);
 /// How long `--once` may work on what is left when the stream has been sent.
 const WORK_THROUGH: Duration = Duration::from_secs(280);
+/// How long Ctrl-C waits for what is in flight: nothing of it is kept.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// Show everything on a replayed stream of two hours of market chatter about companies that do not exist:
 /// calm, a rumour that becomes a crisis, a campaign that goes well. Nothing is kept.
@@ -36,9 +38,7 @@ pub(super) struct Demo {
 pub(super) async fn run(args: Demo, mut config: Config) -> anyhow::Result<()> {
     let folder = TemporaryFolder::new("demo")?;
     config.run.data_dir = folder.path().to_owned();
-    if args.once {
-        config.run.drain_deadline = WORK_THROUGH;
-    }
+    config.run.drain_deadline = if args.once { WORK_THROUGH } else { LEAVE };
     stage(&mut config);
     let dictionary =
         Dictionary::from_csv(demo::dictionary_csv().as_bytes(), "the demo's dictionary")
@@ -50,17 +50,20 @@ pub(super) async fn run(args: Demo, mut config: Config) -> anyhow::Result<()> {
         .collect();
 
     let bar = bar();
-    let shutdown = signals::shutdown()?;
+    let asked = signals::shutdown()?;
+    // Also cancelled when a role fails, which ends the feeding.
+    let shutdown = asked.child_token();
     let (started, start) = oneshot::channel();
     let feeding = tokio::spawn({
-        let (bar, shutdown, once) = (bar.clone(), shutdown.clone(), args.once);
+        let (bar, asked, shutdown, once) =
+            (bar.clone(), asked.clone(), shutdown.clone(), args.once);
         async move {
             let Ok(started) = start.await else {
                 return Ok(());
             };
             let fed = shutdown.run_until_cancelled(feed(&started, &bar)).await;
             if once {
-                shutdown.cancel();
+                asked.cancel();
             } else if fed.is_some() {
                 say(&bar, "the stream has ended; the page stays until Ctrl-C");
             }
@@ -81,6 +84,10 @@ pub(super) async fn run(args: Demo, mut config: Config) -> anyhow::Result<()> {
     )
     .await;
     bar.finish_and_clear();
+    if !args.once && asked.is_cancelled() {
+        // Whoever leaves in the middle leaves the rest of the stream behind.
+        return Ok(());
+    }
     // A service that never started hangs up, and the feeding ends with it.
     service.and(feeding.await?)
 }
