@@ -198,21 +198,13 @@ async fn report(parts: Arc<Parts>, request: ReportRequest) -> Result<Report, Pro
     let figures = store
         .campaign(&request.campaign, request.from, request.to)
         .await?;
-    let configured = parts
-        .config
-        .campaigns
-        .iter()
-        .find(|campaign| campaign.id == request.campaign);
-    let subject = Subject {
-        name: configured.map_or_else(
-            || request.campaign.to_string(),
-            |campaign| campaign.name.clone(),
-        ),
-        campaign: request.campaign,
-        from: Some(request.from),
-        to: Some(request.to),
-        made_at: Timestamp::now(),
-    };
+    let subject = Subject::new(
+        request.campaign,
+        &parts.config.campaigns,
+        Some(request.from),
+        Some(request.to),
+        Timestamp::now(),
+    );
     let body = CampaignReport::new(subject, &figures).render(format);
     Ok(Report {
         content_type: format.media_type(),

@@ -11,6 +11,7 @@ pub use roles::Role;
 use running::Running;
 
 use crate::broker::{BrokerError, Connection, EmbeddedBroker, Producer, Stop};
+use crate::cli::UsageError;
 use crate::config::{Config, EMBEDDED};
 use crate::domain::AlertMessage;
 use crate::model::Model;
@@ -20,7 +21,7 @@ use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Metrics;
 use crate::text::{Dictionary, Matcher};
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -100,6 +101,14 @@ fn all(what: &str, errors: &[impl std::fmt::Display]) -> anyhow::Error {
     anyhow::anyhow!("{what}:{lines}")
 }
 
+/// Checks the endpoints and makes what sends to them.
+///
+/// # Errors
+/// All that is wrong with the endpoints.
+pub fn notifier(config: &Config) -> anyhow::Result<Notifier> {
+    Notifier::new(&config.notify, &config.endpoints).map_err(|errors| all("endpoints", &errors))
+}
+
 /// Opens the store of the configuration.
 ///
 /// # Errors
@@ -147,17 +156,18 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
     } = run;
     let embedded = config.kafka.brokers == EMBEDDED;
     if embedded && roles != Role::all() {
-        bail!(
+        return Err(UsageError(
             "--roles: the embedded broker lives in one process and needs all roles: leave --roles out, or set kafka.brokers"
-        );
+                .into(),
+        )
+        .into());
     }
     let dictionary = match own_dictionary {
         Some(dictionary) => dictionary,
         None => dictionary(&config)?,
     };
     let matcher = matcher(&config, &dictionary)?;
-    let notifier = Notifier::new(&config.notify, &config.endpoints)
-        .map_err(|errors| all("endpoints", &errors))?;
+    let notifier = notifier(&config)?;
     let listener = match roles.contains(&Role::Api) {
         true => Some(listen(config.api.listen).await?),
         false => None,

@@ -4,12 +4,12 @@
 //! Each writer keeps at most [`BYTES`] and [`RECORDS`] per partition that its readers have not committed;
 //! three writers of one partition (a replay, the HTTP API, a role) fit.
 
-use super::{BrokerError, Connection, topics};
+use super::{BrokerError, Connection, lock, topics};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::Offset;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const BYTES: usize = 1_300_000;
@@ -75,7 +75,7 @@ impl Room {
         let key = (topic.clone(), partition);
         loop {
             {
-                let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut written = lock(&self.written);
                 let lane = written.entry(key.clone()).or_default();
                 if lane.has_room(bytes) {
                     lane.records += 1;
@@ -93,7 +93,7 @@ impl Room {
             };
             let mut made_room = false;
             {
-                let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut written = lock(&self.written);
                 if let Some(lane) = written.get_mut(&key) {
                     lane.forget_below(committed);
                     made_room = lane.has_room(bytes);
@@ -107,7 +107,7 @@ impl Room {
 
     /// Gives counted bytes back that the broker did not take.
     pub(super) fn give_back(&self, topic: &Arc<str>, partition: i32, bytes: usize) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = lock(&self.written);
         if let Some(lane) = written.get_mut(&(topic.clone(), partition)) {
             lane.records = lane.records.saturating_sub(1);
             lane.bytes = lane.bytes.saturating_sub(bytes);
@@ -116,7 +116,7 @@ impl Room {
 
     /// Notes the offset under which counted bytes were acknowledged.
     pub(super) fn acknowledged(&self, topic: &Arc<str>, partition: i32, offset: i64, bytes: usize) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = lock(&self.written);
         let lane = written.entry((topic.clone(), partition)).or_default();
         lane.acknowledged.push_back((offset, bytes));
     }

@@ -8,7 +8,7 @@ mod html;
 mod text;
 
 use super::figures::{CampaignFigures, CampaignTotals, engagements};
-use crate::domain::{CampaignId, Timestamp};
+use crate::domain::{Campaign, CampaignId, Timestamp};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -30,6 +30,27 @@ pub struct Subject {
     pub to: Option<Timestamp>,
     /// When the report was made.
     pub made_at: Timestamp,
+}
+
+impl Subject {
+    /// With the configured name of the campaign, or its id where it is not configured (any more).
+    pub fn new(
+        campaign: CampaignId,
+        configured: &[Campaign],
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+        made_at: Timestamp,
+    ) -> Self {
+        let known = configured.iter().find(|known| known.id == campaign);
+        let name = known.map_or_else(|| campaign.to_string(), |known| known.name.clone());
+        Self {
+            campaign,
+            name,
+            from,
+            to,
+            made_at,
+        }
+    }
 }
 
 /// The reach report of a campaign.

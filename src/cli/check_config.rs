@@ -2,7 +2,6 @@
 
 use crate::app;
 use crate::config::{self, Config};
-use crate::notify::Notifier;
 use anyhow::Context as _;
 use std::io::Write as _;
 
@@ -30,8 +29,7 @@ pub(super) fn run(
     let config = config()?;
     let dictionary = app::dictionary(&config)?;
     app::matcher(&config, &dictionary)?;
-    let notifier = Notifier::new(&config.notify, &config.endpoints)
-        .map_err(|errors| anyhow::anyhow!("endpoints:\n  {}", errors.join("\n  ")))?;
+    let notifier = app::notifier(&config)?;
     if args.show {
         let shown =
             toml::to_string(&config).context("the configuration cannot be written as TOML")?;

@@ -68,7 +68,7 @@ enum Command {
 /// Arguments that are well formed and cannot be meant so: exit status 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct UsageError(String);
+pub struct UsageError(pub(crate) String);
 
 /// Run the service.
 #[derive(Debug, clap::Args)]

@@ -92,9 +92,8 @@ async fn campaign(
         .into());
     }
     let id = CampaignId::from(args.id.as_str());
-    let configured = config.campaigns.iter().find(|campaign| campaign.id == id);
     let figures = store.campaign(&id, from, to).await?;
-    if configured.is_none() && figures.total.posts == 0 {
+    if figures.total.posts == 0 && !config.campaigns.iter().any(|campaign| campaign.id == id) {
         let stored = store.campaigns(earliest, latest).await?;
         let mut known: BTreeSet<CampaignId> = stored.into_iter().map(|(id, _)| id).collect();
         known.extend(config.campaigns.iter().map(|campaign| campaign.id.clone()));
@@ -102,13 +101,7 @@ async fn campaign(
             bail!(unknown(&id, &known));
         }
     }
-    let subject = Subject {
-        campaign: id,
-        name: configured.map_or_else(|| args.id.clone(), |campaign| campaign.name.clone()),
-        from: args.from,
-        to: args.to,
-        made_at: Timestamp::now(),
-    };
+    let subject = Subject::new(id, &config.campaigns, args.from, args.to, Timestamp::now());
     Ok(CampaignReport::new(subject, &figures).render(args.format))
 }
 

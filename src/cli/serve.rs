@@ -1,6 +1,6 @@
 //! `squall run`.
 
-use super::{UsageError, signals};
+use super::signals;
 use crate::app::{self, Role, Run};
 use crate::config::{Config, EMBEDDED};
 use std::collections::BTreeSet;
@@ -10,13 +10,6 @@ use std::sync::Arc;
 pub(super) async fn run(roles: BTreeSet<Role>, config: Config) -> anyhow::Result<()> {
     let roles = if roles.is_empty() { Role::all() } else { roles };
     let embedded = config.kafka.brokers == EMBEDDED;
-    if embedded && roles != Role::all() {
-        return Err(UsageError(
-            "--roles: the embedded broker lives in one process and needs all roles: leave --roles out, or set kafka.brokers"
-                .into(),
-        )
-        .into());
-    }
     let named: Vec<&str> = roles.iter().map(|role| role.name()).collect();
     let named = named.join(", ");
     let run = Run {

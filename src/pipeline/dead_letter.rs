@@ -87,11 +87,12 @@ pub(super) fn dead_letter(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::domain::Post;
 
-    fn record(payload: Vec<u8>) -> Record {
+    /// A record as the consumer gives it.
+    pub fn record(payload: Vec<u8>) -> Record {
         Record {
             topic: "social".into(),
             partition: 0,

@@ -413,22 +413,10 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dead_letter::tests::record;
     use super::*;
     use crate::broker::topics;
     use crate::store::contract::post;
-
-    fn record(payload: Vec<u8>) -> Record {
-        Record {
-            topic: "social".into(),
-            partition: 0,
-            offset: 1,
-            timestamp: None,
-            key: None,
-            payload,
-            headers: Vec::new(),
-            assignment: 0,
-        }
-    }
 
     #[test]
     fn a_post_whose_scored_form_is_too_large_becomes_a_dead_letter() {

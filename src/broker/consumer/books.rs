@@ -1,6 +1,7 @@
 //! What the poll thread and the role know together of the partitions that are ours, and the callbacks of
 //! the client that keep it up to date. All callbacks run on the poll thread.
 
+use super::super::lock;
 use super::{Assignment, CALL_TIMEOUT, Event, Partition, Stop};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -9,7 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -73,10 +74,6 @@ impl Owned {
         }
         Some((end - committed.unwrap_or(0).max(low)).max(1))
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Books {

@@ -7,9 +7,9 @@
 mod books;
 mod poll;
 
-use super::{BrokerError, Connection};
+use super::{BrokerError, Connection, lock};
 use crate::domain::Timestamp;
-use books::{Books, Context, lock};
+use books::{Books, Context};
 use poll::Poll;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use std::sync::Arc;

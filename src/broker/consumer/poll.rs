@@ -1,6 +1,7 @@
 //! The poll thread: the only one that talks to the client.
 
-use super::books::{Books, Context, lock};
+use super::super::lock;
+use super::books::{Books, Context};
 use super::{BrokerError, CALL_TIMEOUT, Event, Partition, Record, Stop};
 use crate::domain::Timestamp;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
