@@ -12,8 +12,9 @@
 //!  web               page, HTTP API, health, metrics
 //! ```
 //!
-//! Layers, each may use those before it: `domain`; `config`, `telemetry`; `text`, `detect`, `campaign` (pure: no
-//! clock, no I/O); `model`, `broker`, `store`, `notify`, `connect` (adapters); `pipeline`, `train`; `web`;
+//! Layers, each may use those before it: `domain`, `faults`; `config`, `telemetry`; `text`, `detect`, `campaign` (pure: no
+//! clock, no I/O); `model`, `broker`, `state`, `store`, `notify`,
+//! `connect` (adapters); `pipeline`, `train`; `web`;
 //! `cli`, `app`. `tests/layers.rs` holds them to it. ARCHITECTURE.md tells why.
 
 #![warn(missing_docs)]
@@ -26,9 +27,11 @@ pub mod config;
 pub mod connect;
 pub mod detect;
 pub mod domain;
+pub mod faults;
 pub mod model;
 pub mod notify;
 pub mod pipeline;
+pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod text;

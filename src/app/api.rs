@@ -113,6 +113,7 @@ async fn score(
                 },
                 offset,
             },
+            first_origin: None,
             source: "api".into(),
             recorded_at: None,
             received_at,

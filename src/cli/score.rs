@@ -134,6 +134,7 @@ fn receipt(place: &str, number: u64) -> Receipt {
             source,
             offset: number as i64,
         },
+        first_origin: None,
         source: "file".into(),
         recorded_at: None,
         received_at: Timestamp::now(),

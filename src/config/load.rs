@@ -206,6 +206,7 @@ fn build(table: &Table, errors: &mut Vec<String>) -> Option<Config> {
     let lists = list(table, "lists", errors);
     let campaigns = list(table, "campaigns", errors);
     let store = section(table, "store", errors);
+    let clickhouse = section(table, "clickhouse", errors);
     let detect = section(table, "detect", errors);
     let notify = section(table, "notify", errors);
     let endpoints = list(table, "endpoints", errors);
@@ -220,6 +221,7 @@ fn build(table: &Table, errors: &mut Vec<String>) -> Option<Config> {
         lists: lists?,
         campaigns: campaigns?,
         store: store?,
+        clickhouse: clickhouse?,
         detect: detect?,
         notify: notify?,
         endpoints: endpoints?,

@@ -25,6 +25,7 @@ pub struct Config {
     #[serde(default)]
     pub campaigns: Vec<Campaign>,
     pub store: StoreConfig,
+    pub clickhouse: ClickHouseConfig,
     pub detect: DetectConfig,
     pub notify: NotifyConfig,
     #[serde(default)]
@@ -108,6 +109,23 @@ pub struct StoreConfig {
     pub flush_interval: Duration,
 }
 
+/// `[clickhouse]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are documented in squall.toml")]
+pub struct ClickHouseConfig {
+    pub url: String,
+    pub database: String,
+    pub user: String,
+    pub password: Secret,
+    pub cluster: String,
+    #[serde(with = "duration")]
+    pub keep: Duration,
+    pub migrate: bool,
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+}
+
 /// `[detect]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -132,6 +150,8 @@ pub struct DetectConfig {
     pub lateness: Duration,
     #[serde(with = "duration")]
     pub max_hold: Duration,
+    #[serde(with = "duration")]
+    pub checkpoint_interval: Duration,
     #[serde(with = "duration")]
     pub max_alert_age: Duration,
 }

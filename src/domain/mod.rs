@@ -26,7 +26,7 @@ pub use origin::{Origin, Position, SourcePartition};
 pub use post::{Author, DecodeError, Engagement, Post, PostStatus};
 pub use records::{
     ControlAct, DeadLetter, DetectionRecord, MentionEvent, Progress, Retraction, ScoredPost,
-    SourceState,
+    Settled, SourceState,
 };
 pub use sentiment::{Label, Sentiment};
 pub use time::{Timestamp, event_time};

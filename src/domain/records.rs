@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct ScoredPost {
     /// Where the post came from.
     pub origin: Origin,
-    /// The sender's id, or the origin written out.
+    /// Of a post replayed from the dead letters: where it came from first. Of two with the same one is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_origin: Option<Origin>,
+    /// The sender's id, or the (first) origin written out.
     pub id: String,
     /// Source of the post.
     pub source: String,
@@ -205,4 +208,25 @@ pub enum ControlAct {
         /// When.
         at: Timestamp,
     },
+    /// A dead letter is done with: no list shows it as open any more.
+    DeadLetter {
+        /// Where the letter's record came from.
+        origin: Origin,
+        /// What was done with it.
+        settled: Settled,
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What was done with a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Settled {
+    /// Its record was written to its topic again.
+    Replayed,
+    /// Nobody wants it.
+    Dropped,
 }

@@ -30,6 +30,8 @@ pub struct Reader {
 pub struct Receipt {
     /// Identity of the record.
     pub origin: Origin,
+    /// Of a record replayed from the dead letters: where it came from first.
+    pub first_origin: Option<Origin>,
     /// Source for a post that names none.
     pub source: String,
     /// Timestamp of the record; none where it has none.
@@ -100,7 +102,11 @@ impl Reader {
             .unwrap_or(receipt.received_at)
             .min(receipt.received_at);
         let scored_post = ScoredPost {
-            id: post.id.unwrap_or_else(|| receipt.origin.to_string()),
+            id: post.id.unwrap_or_else(|| {
+                let first = receipt.first_origin.as_ref();
+                first.unwrap_or(&receipt.origin).to_string()
+            }),
+            first_origin: receipt.first_origin,
             origin: receipt.origin,
             channel: post.channel.unwrap_or_else(|| source.clone()),
             source,

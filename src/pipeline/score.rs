@@ -282,11 +282,11 @@ async fn take_in(
             }
             Some(Event::Assigned(partitions)) => {
                 let mut state = lock(&state);
-                for (topic, partition, _) in partitions {
+                for one in partitions {
                     state.board.assigned(SourcePartition {
                         epoch: epoch.clone(),
-                        topic,
-                        partition,
+                        topic: one.topic,
+                        partition: one.partition,
                     });
                 }
             }
@@ -336,6 +336,7 @@ impl ReadStage {
     fn read(&self, post: Post, record: Record, slot: Slot) -> Result<(), EncoderEnded> {
         let receipt = Receipt {
             origin: origin(&self.epoch, &record),
+            first_origin: None,
             source: self
                 .sources
                 .get(&*record.topic)

@@ -168,6 +168,7 @@ impl Store {
                 start: first.offset,
                 end: last.offset + 1,
                 rows: self.rows(&key.0, &records).await?,
+                offsets: records.iter().map(|record| record.offset).collect(),
             };
             match self.patiently(|| self.database.insert(&block)).await {
                 Ok(inserted) => {
@@ -227,7 +228,7 @@ impl Store {
         self.metrics
             .repeats_dropped
             .with(["store"])
-            .inc_by(inserted.repeats as u64);
+            .inc_by(block.rows.count().saturating_sub(inserted.rows) as u64);
         if let Rows::Posts(posts) = &block.rows {
             let now = Timestamp::now();
             for post in posts {

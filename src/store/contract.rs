@@ -82,6 +82,7 @@ pub fn post(offset: i64) -> ScoredPost {
             source: partition("social", 0),
             offset,
         },
+        first_origin: None,
         id: format!("post-{offset}"),
         source: "social".into(),
         channel: "forum".into(),
@@ -141,6 +142,7 @@ fn block(topic: &str, start: i64, length: usize, rows: Rows) -> Block {
         partition: partition(topic, 0),
         start,
         end: start + length as i64,
+        offsets: (start..start + rows.count() as i64).collect(),
         rows,
     }
 }
@@ -152,8 +154,8 @@ fn all_time() -> (Timestamp, Timestamp) {
     )
 }
 
-fn inserted(rows: usize, repeats: usize) -> Inserted {
-    Inserted { rows, repeats }
+fn inserted(rows: usize, _: usize) -> Inserted {
+    Inserted { rows }
 }
 
 async fn rows_of(store: &dyn Store, table: &str) -> u64 {

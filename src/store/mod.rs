@@ -11,14 +11,15 @@ pub use crate::campaign::figures::{CampaignFigures, CampaignTotals, SentimentSum
 
 use crate::domain::{
     AlertMessage, CampaignId, ControlAct, DeadLetter, Delivery, EntityId, Label, MentionCluster,
-    ScoredPost, Sentiment, SourcePartition, Timestamp,
+    Origin, ScoredPost, Sentiment, Settled, SourcePartition, Timestamp,
 };
 use futures::future::BoxFuture;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-/// Records of one partition of one of squall's topics, in offset order, to be stored at once or not at all.
+/// Records of one partition of one of squall's topics, in offset order. STORE has planned it (see
+/// `pipeline::store`): whoever stores it again stores the very same rows, under the same [token](Self::token).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
     /// The partition they were read from (of `squall.scored`, `squall.alerts`, …).
@@ -27,8 +28,17 @@ pub struct Block {
     pub start: i64,
     /// Offset behind the last one.
     pub end: i64,
-    /// The rows.
+    /// The rows, free of repeats.
     pub rows: Rows,
+    /// Offset of each row in the partition, as many as there are rows, rising.
+    pub offsets: Vec<i64>,
+}
+
+impl Block {
+    /// Names the block for ever: `epoch:topic:partition:start:end`.
+    pub fn token(&self) -> String {
+        format!("{}:{}:{}", self.partition, self.start, self.end)
+    }
 }
 
 /// Rows of a block; each topic has its own kind.
@@ -44,7 +54,7 @@ pub enum Rows {
     Deliveries(Vec<Delivery>),
     /// `dead_letters`.
     DeadLetters(Vec<DeadLetter>),
-    /// `feedback`, and acknowledgements of `alerts`.
+    /// `feedback`, acknowledgements of `alerts`, what became of `dead_letters`.
     Control(Vec<ControlAct>),
 }
 
@@ -60,30 +70,24 @@ impl Rows {
             Self::Control(rows) => rows.len(),
         }
     }
-
-    /// Whether each record has the source offset by which a repeat is known.
-    pub fn carry_origins(&self) -> bool {
-        matches!(self, Self::Posts(_) | Self::DeadLetters(_))
-    }
 }
 
 /// Where a partition of squall's topics stands in the store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StoredPosition {
-    /// Offset behind the last block stored; 0 when there is none.
+    /// Offset behind the last row stored; 0 when there is none. What is below it is stored, but for a block that
+    /// was planned and not ended.
     pub end: i64,
-    /// For each source partition whose posts came through this partition: highest offset stored.
-    /// A post or dead letter at or below it is a repeat.
+    /// For each source partition whose posts or dead letters came through this partition: highest offset stored.
+    /// STORE leaves out what comes at or below it.
     pub sources: HashMap<SourcePartition, i64>,
 }
 
 /// What a block added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Inserted {
-    /// Rows written to the block's main table.
+    /// Rows of the block's main table; 0 when the store knows that it had the block before.
     pub rows: usize,
-    /// Records left out because they were stored before.
-    pub repeats: usize,
 }
 
 /// Why the store could not do what was asked.
@@ -117,9 +121,9 @@ pub enum StoreError {
         /// What is wrong with it, with the remedy where there is one.
         problem: String,
     },
-    /// A block of a kind that cannot be divided covers records that are stored and records that are not.
+    /// A block covers records that are stored and records that are not: it is not the one that was planned.
     #[error(
-        "block {partition}:{start}..{end} begins before {stored}, where the store stands: read on from there"
+        "block {partition}:{start}..{end} begins before {stored}, where the store stands: two services write under one kafka.epoch, or its offsets were set back"
     )]
     Overlap {
         /// Partition of the block.
@@ -130,6 +134,18 @@ pub enum StoreError {
         end: i64,
         /// Where the store stands.
         stored: i64,
+    },
+    /// The epoch belongs to another Kafka cluster.
+    #[error(
+        "kafka.epoch '{epoch}' was stored from cluster {stored}, this is cluster {own}: give each cluster an epoch of its own"
+    )]
+    Epoch {
+        /// The epoch.
+        epoch: String,
+        /// Cluster it was first stored from.
+        stored: String,
+        /// Cluster at hand.
+        own: String,
     },
     /// A query failed.
     #[error("store query failed: {0}")]
@@ -151,16 +167,31 @@ pub const MAX_ROWS: usize = 1000;
 
 /// What STORE writes and API reads. All times are UTC; intervals are half-open `[from, to)`.
 pub trait Store: Send + Sync {
-    /// Stores a block: rows, aggregates and its token, all or nothing. A block that was stored before adds
-    /// nothing, and neither does a post or dead letter whose source offset is at or below the highest stored.
+    /// Reaches the database, brings its schema up to date (where that is allowed) and checks it. STORE calls it
+    /// until it succeeds, before it reads anything; cheap when nothing has changed.
+    fn prepare(&self) -> BoxFuture<'_, StoreResult<()>>;
+
+    /// Notes that rows of `epoch` come from the Kafka cluster of this id.
+    ///
+    /// # Errors
+    /// [`StoreError::Epoch`] when they came from another one before.
+    fn claim_epoch<'a>(
+        &'a self,
+        epoch: &'a str,
+        cluster: &'a str,
+    ) -> BoxFuture<'a, StoreResult<()>>;
+
+    /// Stores a block under its token, rows and aggregates. After any failure, and after a crash in the middle, the
+    /// same block is stored again by the same or another process; it completes what is missing and adds nothing
+    /// twice. Blocks of a partition come in order and never overlap.
     ///
     /// Aggregates count every post as it was posted: a correction or retraction is a row of its own and takes
     /// nothing back. An alert message, a cluster's mention and a delivery have keys of their own, so that they
-    /// too are there once when they come again in another block; of two clusters of one mention the later counts.
+    /// are there once although they come again in another block; of two clusters of one mention the later counts.
     ///
     /// # Errors
-    /// [`StoreError::Overlap`] for a block of other than posts or dead letters that begins before the stored end
-    /// and ends behind it: its records carry no offset by which it could be divided.
+    /// [`StoreError::Overlap`], where the store can tell, for a block that begins before the stored end and ends
+    /// behind it.
     fn insert<'a>(&'a self, block: &'a Block) -> BoxFuture<'a, StoreResult<Inserted>>;
 
     /// Where a partition of squall's own topics stands.
@@ -168,6 +199,24 @@ pub trait Store: Send + Sync {
         &'a self,
         partition: &'a SourcePartition,
     ) -> BoxFuture<'a, StoreResult<StoredPosition>>;
+
+    /// Rows of a partition that are stored with an offset in `start..end`: tells whether a block of long ago arrived.
+    fn rows_between<'a>(
+        &'a self,
+        partition: &'a SourcePartition,
+        start: i64,
+        end: i64,
+    ) -> BoxFuture<'a, StoreResult<u64>>;
+
+    /// Which of these are the first origins of posts that are stored: replays of them are repeats.
+    fn replayed<'a>(&'a self, origins: &'a [Origin])
+    -> BoxFuture<'a, StoreResult<HashSet<Origin>>>;
+
+    /// Dead letters, latest rejected first.
+    fn dead_letters<'a>(
+        &'a self,
+        query: &'a DeadLetterQuery,
+    ) -> BoxFuture<'a, StoreResult<Vec<DeadLetterRow>>>;
 
     /// A number that changes whenever anything was stored: pages redraw when it does.
     fn version(&self) -> BoxFuture<'_, StoreResult<i64>>;
@@ -329,6 +378,34 @@ pub struct AlertQuery {
     pub alert_id: Option<String>,
     /// At most so many, 1 to [`MAX_ROWS`].
     pub limit: usize,
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeadLetterQuery {
+    /// Only those rejected for this reason.
+    pub reason: Option<String>,
+    /// Only those of records of this topic.
+    pub topic: Option<String>,
+    /// Only those of this record.
+    pub origin: Option<Origin>,
+    /// Only those rejected at or after.
+    pub from: Option<Timestamp>,
+    /// Only those rejected before.
+    pub to: Option<Timestamp>,
+    /// Also those that were replayed or dropped.
+    pub settled: bool,
+    /// At most so many, 1 to [`MAX_ROWS`].
+    pub limit: usize,
+}
+
+/// A dead letter as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetterRow {
+    /// The letter.
+    pub letter: DeadLetter,
+    /// What was done with it last, by whom and when.
+    pub settled: Option<(Settled, String, Timestamp)>,
 }
 
 /// An alert as it stands.

@@ -2,7 +2,7 @@
 //! the client that keep it up to date. All callbacks run on the poll thread.
 
 use super::super::lock;
-use super::{Assignment, CALL_TIMEOUT, Event, Partition, Stop};
+use super::{Assigned, Assignment, CALL_TIMEOUT, Event, Partition, Stop};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
@@ -238,24 +238,34 @@ impl ConsumerContext for Context {
         if let Err(error) = client.resume(list) {
             tracing::warn!(%error, "new partitions could not be resumed");
         }
-        let begun_at = committed(client, list);
+        let committed = committed(client, list);
         let assigned = partitions(list).into_iter().map(|key| {
             let assignment = self.0.next_assignment.fetch_add(1, Ordering::Relaxed);
             let owned = Owned {
                 assignment,
-                begun_at: begun_at.get(&key).copied(),
+                begun_at: committed.get(&key).map(|(offset, _)| *offset),
                 ..Owned::default()
             };
             lock(&self.0.partitions).insert(key.clone(), owned);
-            (key.0, key.1, assignment)
+            let (committed, metadata) = committed.get(&key).cloned().unzip();
+            Assigned {
+                topic: key.0,
+                partition: key.1,
+                assignment,
+                committed,
+                metadata: metadata.unwrap_or_default(),
+            }
         });
         let assigned = assigned.collect();
         lock(&self.0.rebalances).push_back(Event::Assigned(assigned));
     }
 }
 
-/// Offsets the group has committed for the partitions of a list.
-fn committed(client: &BaseConsumer<Context>, list: &TopicPartitionList) -> HashMap<Partition, i64> {
+/// What the group has committed for the partitions of a list: offsets, and the metadata with them.
+fn committed(
+    client: &BaseConsumer<Context>,
+    list: &TopicPartitionList,
+) -> HashMap<Partition, (i64, String)> {
     let mut asked = TopicPartitionList::new();
     for (topic, partition) in partitions(list) {
         asked.add_partition(&topic, partition);
@@ -268,7 +278,8 @@ fn committed(client: &BaseConsumer<Context>, list: &TopicPartitionList) -> HashM
                     .into_iter()
                     .filter_map(|element| match element.offset() {
                         Offset::Offset(offset) => {
-                            Some(((element.topic().into(), element.partition()), offset))
+                            let key = (element.topic().into(), element.partition());
+                            Some((key, (offset, element.metadata().to_owned())))
                         }
                         _ => None,
                     });

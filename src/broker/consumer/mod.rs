@@ -47,11 +47,26 @@ pub struct Record {
     pub assignment: Assignment,
 }
 
+/// A partition that is ours from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+    /// Number of this ownership.
+    pub assignment: Assignment,
+    /// What the group has committed, where reading begins; none when it never has.
+    pub committed: Option<i64>,
+    /// What was committed with that offset; empty when there is nothing.
+    pub metadata: String,
+}
+
 /// What the poll thread tells, in order.
 #[derive(Debug)]
 pub enum Event {
     /// Partitions are read from now on, each under its own assignment number.
-    Assigned(Vec<(Arc<str>, i32, Assignment)>),
+    Assigned(Vec<Assigned>),
     /// Partitions are no longer ours: nothing further comes of them.
     Revoked(Vec<(Arc<str>, i32)>),
     /// A record.

@@ -165,6 +165,7 @@ fn post(transaction: &Transaction<'_>, row: i64) -> Result<ScoredPost> {
                 comments: known_count(row, 22)?,
             };
             Ok(ScoredPost {
+                first_origin: None,
                 origin: Origin {
                     source: source_partition(row, 0)?,
                     offset: row.get(3)?,

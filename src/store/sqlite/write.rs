@@ -60,10 +60,7 @@ pub fn block(
     if rows > 0 {
         transaction.execute("UPDATE version SET number = number + 1", ())?;
     }
-    Ok(Inserted {
-        rows,
-        repeats: block.rows.count() - rows,
-    })
+    Ok(Inserted { rows })
 }
 
 /// Whether the record was not stored before; if so its source partition now stands at it.
@@ -266,6 +263,7 @@ fn control(transaction: &Transaction<'_>, act: &ControlAct) -> Result<usize> {
                 by,
                 at.millis(),
             ]),
+        ControlAct::DeadLetter { .. } => Ok(0),
     }
 }
 

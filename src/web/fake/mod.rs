@@ -13,7 +13,7 @@ use crate::domain::{
 use crate::pipeline::ScoreLine;
 use crate::store::*;
 use futures::future::BoxFuture;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -129,6 +129,34 @@ fn campaign_totals<'a>(posts: impl Iterator<Item = &'a ScoredPost>) -> CampaignT
 }
 
 impl Store for FakeStore {
+    fn prepare(&self) -> BoxFuture<'_, StoreResult<()>> {
+        self.answer(())
+    }
+
+    fn claim_epoch<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, StoreResult<()>> {
+        self.answer(())
+    }
+
+    fn rows_between<'a>(
+        &'a self,
+        _: &'a SourcePartition,
+        _: i64,
+        _: i64,
+    ) -> BoxFuture<'a, StoreResult<u64>> {
+        self.answer(0)
+    }
+
+    fn replayed<'a>(&'a self, _: &'a [Origin]) -> BoxFuture<'a, StoreResult<HashSet<Origin>>> {
+        self.answer(HashSet::new())
+    }
+
+    fn dead_letters<'a>(
+        &'a self,
+        _: &'a DeadLetterQuery,
+    ) -> BoxFuture<'a, StoreResult<Vec<DeadLetterRow>>> {
+        self.answer(Vec::new())
+    }
+
     fn insert<'a>(&'a self, _: &'a Block) -> BoxFuture<'a, StoreResult<Inserted>> {
         self.answer(Inserted::default())
     }

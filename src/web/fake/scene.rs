@@ -144,6 +144,7 @@ fn post(
     };
     let scored = dice.below(40) > 0;
     ScoredPost {
+        first_origin: None,
         origin: Origin {
             source: SourcePartition {
                 epoch: "1".into(),

@@ -1,0 +1,45 @@
+//! What keeps a role from working: it makes the service not ready, and stands in its metrics.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Problems by the name of what has them. Cheap to clone; all clones share.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Health {
+    /// Something cannot go on, and why.
+    pub fn trouble(&self, what: &str, problem: impl Into<String>) {
+        self.lock().insert(what.to_owned(), problem.into());
+    }
+
+    /// It can again.
+    pub fn well(&self, what: &str) {
+        self.lock().remove(what);
+    }
+
+    /// One line for each problem, by name.
+    pub fn problems(&self) -> Vec<String> {
+        let line = |(what, problem): (&String, &String)| format!("{what}: {problem}");
+        self.lock().iter().map(line).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_stands_until_it_is_solved() {
+        let health = Health::default();
+        health.clone().trouble("store", "disk full");
+        health.trouble("store", "wrong password");
+        assert_eq!(health.problems(), ["store: wrong password"]);
+        health.well("store");
+        assert!(health.problems().is_empty());
+    }
+}
