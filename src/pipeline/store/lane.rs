@@ -19,6 +19,7 @@ use crate::pipeline::dead_letter::dead_letter;
 use crate::pipeline::emit::send_and_wait;
 use crate::store::{Block, Rows};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -44,6 +45,22 @@ pub struct Lane {
     pub patience: Patience,
     /// Cancelled when the partition is revoked: nothing more is begun.
     pub revoked: CancellationToken,
+}
+
+/// Counts a lane as busy until it is dropped.
+struct Busy<'a>(&'a AtomicUsize);
+
+impl<'a> Busy<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Why a lane ends before its records do.
@@ -93,6 +110,8 @@ impl Lane {
                 }
                 continue;
             }
+            let shared = self.shared.clone();
+            let _busy = Busy::new(&shared.busy);
             let gathered = self.gather(first, &mut seen).await?;
             self.store(gathered).await?;
         }

@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// What may wait for the store: units of 1 KiB, each record counting one besides its bytes.
-const MEMORY: usize = 64 * 1024;
+const MEMORY: usize = 128 * 1024;
 /// A block is also written when its records have so many bytes, whatever else there is room for.
 const BLOCK_BYTES: usize = 16 << 20;
 /// The same with the embedded broker, whose writers wait until what they wrote is stored.
@@ -61,15 +61,15 @@ struct Shared {
     config: StoreConfig,
     metrics: Metrics,
     plans: OpenPlans,
-    /// Lanes there are.
-    lanes: AtomicUsize,
+    /// Lanes that are gathering or storing.
+    busy: AtomicUsize,
     most_bytes: usize,
 }
 
 impl Shared {
-    /// Bytes at which a block is full: all lanes together fill half of the memory.
+    /// Bytes at which a block is full: all busy lanes together fill half of the memory.
     fn flush_bytes(&self) -> usize {
-        let share = MEMORY * 1024 / 2 / self.lanes.load(Ordering::Relaxed).max(1);
+        let share = MEMORY * 1024 / 2 / self.busy.load(Ordering::Relaxed).max(1);
         share.clamp(LEAST_BLOCK_BYTES, self.most_bytes)
     }
 }
@@ -121,7 +121,7 @@ pub async fn run(
         config: store.config,
         metrics: store.metrics,
         plans: OpenPlans::default(),
-        lanes: AtomicUsize::new(0),
+        busy: AtomicUsize::new(0),
         most_bytes: if embedded {
             EMBEDDED_BLOCK_BYTES
         } else {
@@ -181,7 +181,6 @@ pub async fn run(
                         lanes.insert(key, running);
                         tasks.spawn(lane.run());
                     }
-                    shared.lanes.store(lanes.len(), Ordering::Relaxed);
                 }
                 Some(Event::Revoked(partitions)) => {
                     // Whoever takes over finds the plan of what is under way.
@@ -189,7 +188,6 @@ pub async fn run(
                         lane.revoked.cancel();
                         lane.ending.cancel();
                     }
-                    shared.lanes.store(lanes.len(), Ordering::Relaxed);
                 }
                 Some(Event::Expired(expired)) => report_expired(&shared.metrics, &expired),
                 Some(Event::Failed(error)) => return Err(error.into()),

@@ -314,7 +314,7 @@ async fn with_expired_plan(
             config: role.config,
             metrics: role.metrics,
             plans: OpenPlans::default(),
-            lanes: AtomicUsize::new(1),
+            busy: AtomicUsize::new(0),
             most_bytes: BLOCK_BYTES,
         }),
     };
