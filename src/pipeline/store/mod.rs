@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// What may wait for the store: units of 1 KiB, each record counting one besides its bytes.
-const MEMORY: usize = 128 * 1024;
+const MEMORY: usize = 192 * 1024;
 /// A block is also written when its records have so many bytes, whatever else there is room for.
 const BLOCK_BYTES: usize = 16 << 20;
 /// The same with the embedded broker, whose writers wait until what they wrote is stored.
