@@ -52,6 +52,9 @@ struct World {
     received: HashMap<&'static str, Vec<Sent>>,
     /// How often a request that had arrived was cut off by a crash before it was forgotten.
     cut_off: HashMap<(Sent, String), usize>,
+    /// Failed attempts of each delivery: in all, and those the state must know of.
+    failed: HashMap<(Sent, String), u32>,
+    known_failed: HashMap<(Sent, String), u32>,
     now: Timestamp,
     heals: bool,
     // What does not.
@@ -60,6 +63,7 @@ struct World {
     in_flight: Vec<Job>,
     /// Delivered, not yet forgotten.
     unsaved_ends: Vec<(Sent, String)>,
+    unsaved_failures: Vec<(Sent, String)>,
 }
 
 fn limits() -> Limits {
@@ -88,12 +92,15 @@ impl World {
             outcomes: HashSet::new(),
             received: HashMap::new(),
             cut_off: HashMap::new(),
+            failed: HashMap::new(),
+            known_failed: HashMap::new(),
             now: NOW,
             heals: false,
             read: 0,
             outbox: Outbox::restore(HashMap::new(), limits(), NOW),
             in_flight: Vec::new(),
             unsaved_ends: Vec::new(),
+            unsaved_failures: Vec::new(),
         }
     }
 
@@ -101,6 +108,7 @@ impl World {
         for end in self.unsaved_ends.drain(..) {
             *self.cut_off.entry(end).or_default() += 1;
         }
+        self.unsaved_failures.clear();
         self.in_flight.clear();
         self.read = self.committed;
         self.outbox = Outbox::restore(self.state.clone(), limits(), self.now);
@@ -140,6 +148,9 @@ impl World {
             self.saved();
         }
         self.unsaved_ends.clear();
+        for key in self.unsaved_failures.drain(..) {
+            *self.known_failed.entry(key).or_default() += 1;
+        }
     }
 
     fn read(&mut self) {
@@ -162,8 +173,16 @@ impl World {
 
     fn begin(&mut self) {
         while let Some(job) = self.outbox.next(self.now) {
-            let key = kept::message(&alert(sent_of(&job)).id);
+            let sent = sent_of(&job);
+            let key = kept::message(&alert(sent).id);
             assert!(self.state.contains_key(&key), "begun before it was saved");
+            let key = (sent, job.key.endpoint.to_string());
+            let of = |failed: &HashMap<_, u32>| failed.get(&key).copied().unwrap_or_default();
+            assert!(
+                job.attempts >= of(&self.known_failed),
+                "an attempt is forgotten"
+            );
+            assert!(job.attempts <= of(&self.failed));
             self.in_flight.push(job);
         }
         assert!(self.in_flight.len() <= PLACES);
@@ -233,6 +252,9 @@ impl World {
                     self.outbox.ended(job.key, self.now);
                 } else {
                     let due = self.now + Duration::from_secs(u64::from(which));
+                    let key = (sent, endpoint);
+                    *self.failed.entry(key.clone()).or_default() += 1;
+                    self.unsaved_failures.push(key);
                     self.outbox.failed(job.key, self.now, due);
                 }
             }
