@@ -102,7 +102,8 @@ pub async fn run(
         writes: FuturesUnordered::new(),
         attempts: JoinSet::new(),
         begin_until: None,
-        written_off: false,
+        given_up: false,
+        unkept: 0,
     };
     role.run(consumer, stopping).await
 }
@@ -127,8 +128,10 @@ struct Role {
     attempts: JoinSet<(Ours, Key, Result<Attempted, BrokerError>)>,
     /// Deliveries that are due later are not attempted any more: the role is stopping.
     begin_until: Option<Timestamp>,
-    /// A write was given up: nothing further is written.
-    written_off: bool,
+    /// The state was given up: nothing further is written.
+    given_up: bool,
+    /// Messages read since then, without a place to keep them.
+    unkept: usize,
 }
 
 impl Role {
@@ -161,8 +164,7 @@ impl Role {
                 _ = tick.tick() => self.report(),
                 Some((ours, outbox)) = self.loads.next() => match outbox {
                     Some(outbox) => drop(self.outboxes.insert(ours.partition, (ours, outbox))),
-                    None if self.give_up.is_cancelled() => break,
-                    None => {}
+                    None => self.given_up = self.give_up.is_cancelled(),
                 },
                 Some((ours, saved)) = self.writes.next() => self.saved(&ours, saved),
                 Some(attempted) = self.attempts.join_next() => {
@@ -189,11 +191,11 @@ impl Role {
         }
         self.report();
         consumer.close().await;
-        self.leave(stopped, dies_with_us)
+        self.leave(dies_with_us)
     }
 
     /// Tells what is left behind.
-    fn leave(&self, all_read: bool, dies_with_us: bool) -> Result<(), RoleError> {
+    fn leave(&self, dies_with_us: bool) -> Result<(), RoleError> {
         self.notify.health.well(PENDING);
         let pending: usize = self
             .outboxes
@@ -206,14 +208,14 @@ impl Role {
                 "deliveries have not ended: they go on after the next start"
             );
         }
-        let unsaved: usize = self
-            .outboxes
-            .values()
-            .map(|(_, outbox)| outbox.unsaved_records())
-            .sum();
-        if dies_with_us && (unsaved > 0 || !all_read) {
+        let outboxes = self.outboxes.values();
+        let unsaved = self.unkept
+            + outboxes
+                .map(|(_, outbox)| outbox.unsaved_records())
+                .sum::<usize>();
+        if unsaved > 0 && dies_with_us {
             return Err(RoleError::Stage(format!(
-                "what NOTIFY remembers could not be written before run.drain_deadline: {unsaved} alert messages and what was not yet read are lost with the embedded broker"
+                "what NOTIFY remembers could not be written before run.drain_deadline: {unsaved} alert messages are lost with the embedded broker"
             )));
         }
         if unsaved > 0 {
@@ -256,7 +258,7 @@ impl Role {
         self.loads.is_empty()
             && self.writes.is_empty()
             && self.attempts.is_empty()
-            && (self.written_off || self.outboxes.values().all(|(_, outbox)| outbox.is_saved()))
+            && (self.given_up || self.outboxes.values().all(|(_, outbox)| outbox.is_saved()))
     }
 
     fn has_room(&self) -> bool {
@@ -304,6 +306,7 @@ impl Role {
             .get_mut(&record.partition)
             .filter(|(ours, _)| ours.assignment == record.assignment)
         else {
+            self.unkept += usize::from(self.given_up);
             return Ok(());
         };
         let next = record.offset + 1;
@@ -338,7 +341,7 @@ impl Role {
             return;
         };
         if !saved {
-            self.written_off = self.give_up.is_cancelled();
+            self.given_up = self.give_up.is_cancelled();
         } else if let Some(next) = outbox.saved() {
             faults::reach("notify.saved");
             self.commits
