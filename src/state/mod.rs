@@ -6,8 +6,10 @@
 #[cfg(test)]
 mod contract;
 mod sqlite;
+mod topic;
 
 pub use sqlite::SqliteState;
+pub use topic::TopicState;
 
 use futures::future::BoxFuture;
 use std::collections::HashMap;
