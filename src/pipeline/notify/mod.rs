@@ -8,7 +8,8 @@
 
 mod attempt;
 mod kept;
-pub mod memory;
+#[cfg(test)]
+mod memory;
 mod outbox;
 mod remembered;
 mod saving;
