@@ -6,9 +6,11 @@
 mod api;
 mod roles;
 mod running;
+mod states;
 
 pub use roles::Role;
 use running::Running;
+use states::States;
 
 use crate::broker::{BrokerError, Connection, EmbeddedBroker, Producer, Stop};
 use crate::cli::UsageError;
@@ -78,6 +80,7 @@ struct Parts {
     health: Health,
     matcher: Arc<Matcher>,
     store: Option<Arc<dyn Store>>,
+    states: States,
     scoring: Option<(Arc<Reader>, Encoder)>,
     notifier: Notifier,
     link_base: String,
@@ -187,6 +190,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
             true => Some(open_store(&config)?),
             false => None,
         };
+    let states = States::open(&config)?;
     let (broker, connection) = connect(&config).await?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let parts = Arc::new(Parts {
@@ -199,6 +203,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         health: Health::default(),
         matcher,
         store,
+        states,
         scoring,
         notifier,
         config,

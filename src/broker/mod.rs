@@ -6,6 +6,7 @@ mod client;
 mod consumer;
 mod embedded;
 mod error;
+mod partition;
 mod producer;
 mod room;
 pub mod topics;
@@ -16,6 +17,7 @@ pub use consumer::{
 };
 pub use embedded::EmbeddedBroker;
 pub use error::BrokerError;
+pub use partition::{Entry, PartitionReader};
 pub use producer::{Acknowledged, Outgoing, Producer};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -6,8 +6,8 @@
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
-    CounterVec, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// Tokens of a batch, padding included: 16 to 16,384.
@@ -64,6 +64,10 @@ pub struct Metrics {
     pub alerts: Family<IntCounterVec, 2>,
     /// Deliveries that ended, by endpoint and outcome ([`crate::domain::Outcome::name`]).
     pub deliveries: Family<IntCounterVec, 2>,
+    /// Deliveries that have not ended, by endpoint.
+    pub deliveries_pending: Family<IntGaugeVec, 1>,
+    /// Seconds by which the delivery that has waited longest for its next attempt is overdue, by endpoint.
+    pub delivery_overdue_seconds: Family<GaugeVec, 1>,
     /// Rows written to the store, by table.
     pub store_rows: Family<IntCounterVec, 1>,
     /// Rows of each block.
@@ -179,6 +183,16 @@ impl Metrics {
                 "Deliveries that ended.",
                 ["endpoint", "outcome"],
             ),
+            deliveries_pending: all.gauges(
+                "squall_deliveries_pending",
+                "Deliveries that have not ended.",
+                ["endpoint"],
+            ),
+            delivery_overdue_seconds: all.levels(
+                "squall_delivery_overdue_seconds",
+                "Time by which the delivery that has waited longest for its next attempt is overdue.",
+                ["endpoint"],
+            ),
             store_rows: all.counters(
                 "squall_store_rows_total",
                 "Rows written to the store.",
@@ -266,6 +280,15 @@ impl Declare {
         Family(self.add(IntGaugeVec::new(Opts::new(name, help), &labels)))
     }
 
+    fn levels<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+    ) -> Family<GaugeVec, N> {
+        Family(self.add(GaugeVec::new(Opts::new(name, help), &labels)))
+    }
+
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         self.add(Histogram::with_opts(options))
@@ -295,6 +318,8 @@ mod tests {
         metrics.blocked_seconds.with(["score"]).inc_by(0.25);
         metrics.alerts.with(["negative-spike", "critical"]).inc();
         metrics.deliveries.with(["desk", "delivered"]).inc();
+        metrics.deliveries_pending.with(["desk"]).set(4);
+        metrics.delivery_overdue_seconds.with(["desk"]).set(2.5);
         metrics.store_rows.with(["posts"]).inc_by(2);
         metrics.store_block_rows.observe(700.0);
         metrics.store_plan_age_seconds.set(2.0);
@@ -320,6 +345,8 @@ mod tests {
             "squall_blocked_seconds_total{stage=\"score\"} 0.25",
             "squall_alerts_total{rule=\"negative-spike\",severity=\"critical\"} 1",
             "squall_deliveries_total{endpoint=\"desk\",outcome=\"delivered\"} 1",
+            "squall_deliveries_pending{endpoint=\"desk\"} 4",
+            "squall_delivery_overdue_seconds{endpoint=\"desk\"} 2.5",
             "squall_store_rows_total{table=\"posts\"} 2",
             "squall_store_block_rows_bucket{le=\"1000\"} 1",
             "squall_store_plan_age_seconds 2",

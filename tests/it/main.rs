@@ -4,6 +4,7 @@ mod broker;
 mod dashboards;
 mod errors;
 mod migrate;
+mod outbox;
 mod page;
 mod service;
 mod support;
