@@ -3,6 +3,7 @@
 
 mod bench;
 mod check_config;
+mod dead_letters;
 mod demo;
 mod detect;
 mod eval;
@@ -54,6 +55,8 @@ enum Command {
     Detect(detect::Detect),
     /// Write a report
     Report(report::Report),
+    /// Look at posts that could not be processed; send them again, or drop them
+    DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration, or print the documented defaults
     CheckConfig(check_config::CheckConfig),
     /// Measure speed: scoring, and the way from a post to its alert
@@ -125,6 +128,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let store = report::store(&config)?;
             block_on(async { report::run(&args, &config, &*store).await })
         }
+        Command::DeadLetters(args) => block_on(dead_letters::run(args, config()?)),
         Command::CheckConfig(args) => check_config::run(&args, config),
         Command::Bench(args) => block_on(bench::run(args, config()?)),
         Command::Completions { shell } => {
