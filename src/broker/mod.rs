@@ -6,6 +6,7 @@ mod client;
 mod consumer;
 mod embedded;
 mod error;
+mod inspect;
 mod producer;
 mod room;
 pub mod topics;
@@ -14,6 +15,7 @@ pub use client::Connection;
 pub use consumer::{Assigned, Assignment, Commits, Consumer, Event, Lag, Record, Stop};
 pub use embedded::EmbeddedBroker;
 pub use error::BrokerError;
+pub use inspect::{ClusterFacts, GroupFacts, Settings, TopicFacts};
 pub use producer::{Acknowledged, Outgoing, Producer};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -6,6 +6,7 @@ mod check_config;
 mod dead_letters;
 mod demo;
 mod detect;
+mod doctor;
 mod eval;
 mod files;
 mod replay;
@@ -59,6 +60,8 @@ enum Command {
     DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration, or print the documented defaults
     CheckConfig(check_config::CheckConfig),
+    /// Check everything squall needs, and name the remedy of what is wrong
+    Doctor(doctor::Doctor),
     /// Measure speed: scoring, and the way from a post to its alert
     Bench(bench::Bench),
     /// Write shell completions
@@ -130,6 +133,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::DeadLetters(args) => block_on(dead_letters::run(args, config()?)),
         Command::CheckConfig(args) => check_config::run(&args, config),
+        Command::Doctor(args) => block_on(doctor::run(args, config)),
         Command::Bench(args) => block_on(bench::run(args, config()?)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -5,11 +5,14 @@
 mod aggregates;
 mod campaigns;
 mod error;
+mod inspect;
 mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod write;
+
+pub use inspect::{SqliteFacts, inspect};
 
 use super::{
     AlertQuery, AlertRow, Block, CampaignFigures, CampaignTotals, DeadLetterQuery, DeadLetterRow,
