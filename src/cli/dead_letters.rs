@@ -9,12 +9,12 @@ use crate::config::Config;
 use crate::domain::{Origin, Settled, Timestamp};
 use crate::store::DeadLetterQuery;
 
-/// Dead letters: posts that could not be processed, kept as they came, with the reason.
+/// Look at posts that could not be processed; send them again, or drop them
 ///
-/// `list` shows them. `replay` sends their records to their topic again, once the reason is gone: a replayed post
-/// counts once, with its first time, however often it is replayed. `drop` marks those that nobody wants. A letter that
-/// was replayed or dropped is settled: it is kept, and left out here unless --all asks for it. With the embedded
-/// broker, `replay` and `drop` need a `squall run` that runs.
+/// Such a post is kept as it came, with the reason: a dead letter. `list` shows them. `replay` sends them to their
+/// topic again, once the reason is gone: a replayed post counts once, with its first time, however often it is
+/// replayed. `drop` marks those that nobody wants. A letter that was replayed or dropped is settled: it is kept, and
+/// left out here unless --all asks for it. With the embedded broker, replay and drop need a `squall run` that runs.
 #[derive(Debug, clap::Args)]
 pub(super) struct DeadLetters {
     #[command(subcommand)]
@@ -23,9 +23,9 @@ pub(super) struct DeadLetters {
 
 #[derive(Debug, clap::Subcommand)]
 enum Act {
-    /// Show dead letters, the latest rejected first
+    /// Show dead letters, the latest rejected first: a table, or with --json everything of each
     List(List),
-    /// Send the records of dead letters to their topics again, and mark them as replayed
+    /// Send dead letters to their topics again, and mark them as replayed
     Replay(Settle),
     /// Mark dead letters as dropped: nobody wants them
     Drop(Settle),

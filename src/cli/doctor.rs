@@ -19,10 +19,11 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use std::io::Write as _;
 
-/// Check everything squall needs: configuration, model, endpoints, broker, topics, consumer groups, store, disk.
+/// Check everything squall needs, and name the remedy of what is wrong
 ///
-/// Each line begins with ok, warning, error or "not checked"; warnings and errors end with the remedy. Nothing is
-/// changed, and nothing is sent to an endpoint. Exit status 1 when there is an error.
+/// Configuration, model, endpoints, disk, store, broker, topics, consumer groups. Each line begins with ok, warning,
+/// error or "not checked"; warnings and errors end with the remedy. A warning is about what works now, and will not when
+/// something else fails. Nothing is changed, and no endpoint is sent anything. Exit status 1 when there is an error.
 #[derive(Debug, clap::Args)]
 pub(super) struct Doctor {
     /// One JSON object in place of the lines
@@ -81,13 +82,20 @@ pub(super) async fn run(
         println!("{}", serde_json::to_string(&report)?);
     } else {
         let (ok, unchecked) = (count(Level::Ok), count(Level::NotChecked));
-        println!("{ok} ok, {warnings} warnings, {errors} errors, {unchecked} not checked");
+        println!(
+            "{ok} ok, {}, {}, {unchecked} not checked",
+            counted(warnings, "warning"),
+            counted(errors, "error")
+        );
     }
-    match errors {
-        0 => Ok(()),
-        1 => bail!("doctor: there is an error to be mended"),
-        more => bail!("doctor: there are {more} errors to be mended"),
+    if errors > 0 {
+        bail!("doctor: {} to be mended", counted(errors, "error"));
     }
+    Ok(())
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// All checks, none begun.

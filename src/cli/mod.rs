@@ -56,11 +56,9 @@ enum Command {
     Detect(detect::Detect),
     /// Write a report
     Report(report::Report),
-    /// Look at posts that could not be processed; send them again, or drop them
     DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration, or print the documented defaults
     CheckConfig(check_config::CheckConfig),
-    /// Check everything squall needs, and name the remedy of what is wrong
     Doctor(doctor::Doctor),
     /// Measure speed: scoring, and the way from a post to its alert
     Bench(bench::Bench),

@@ -3,6 +3,7 @@
 mod broker;
 mod dashboards;
 mod errors;
+mod letters;
 mod page;
 mod service;
 mod support;

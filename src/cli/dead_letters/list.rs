@@ -171,3 +171,76 @@ fn write_table(rows: &[Cells], settled: bool, out: &mut dyn Write) -> std::io::R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pages::tests::{letter, store};
+    use super::super::{Filters, List};
+    use super::*;
+
+    async fn listed(json: bool, letters: Vec<crate::domain::DeadLetter>) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), letters).await;
+        let filters = Filters {
+            reason: None,
+            topic: None,
+            origin: None,
+            from: None,
+            to: None,
+            all: false,
+        };
+        let query = filters.query().unwrap();
+        let list = List {
+            filters,
+            limit: 100,
+            json,
+        };
+        let mut out = Vec::new();
+        run(&list, query, &store, &mut out).await.unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[tokio::test]
+    async fn programs_get_everything_text_as_text_and_bytes_as_base64() {
+        let mut bytes = letter(2, 2);
+        bytes.payload = BASE64.encode([0xff, 0xfe]);
+        bytes.key = Some(BASE64.encode("key"));
+        let text = listed(true, vec![letter(1, 1), bytes]).await;
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(
+            lines[1],
+            serde_json::json!({
+                "origin": "e:news:0:1", "reason": "too_long", "detail": "expected value at line 1 column 1",
+                "recorded_at": "1970-01-01T00:16:40.001Z", "rejected_at": "1970-01-01T00:33:21.000Z",
+                "headers": [{"name": "trace", "value_base64": "/w=="}], "payload": "letter 1", "settled": null
+            })
+        );
+        assert_eq!(lines[0]["payload_base64"], "//4=");
+        assert_eq!(lines[0]["key"], "key");
+    }
+
+    #[tokio::test]
+    async fn people_get_a_table_that_nobody_else_steers() {
+        let mut hostile = letter(2, 2);
+        hostile.detail = format!("\u{1b}[31m{}", "x".repeat(500));
+        let text = listed(false, vec![letter(1, 1), hostile]).await;
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(
+            lines[0].starts_with("REJECTED                  REASON    ORIGIN      DETAIL"),
+            "{text}"
+        );
+        assert!(
+            lines[1].contains("e:news:0:2  \\u{1b}[31mx") && lines[1].ends_with('…'),
+            "{text}"
+        );
+        assert!(
+            lines[2].contains("too_long  e:news:0:1  expected value"),
+            "{text}"
+        );
+        assert_eq!(listed(false, Vec::new()).await, "");
+    }
+}

@@ -65,3 +65,84 @@ impl<'a> Pages<'a> {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::domain::{DeadLetter, SourcePartition, Timestamp};
+    use crate::store::sqlite::SqliteStore;
+    use crate::store::{Block, Rows};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+
+    /// A letter of `news:0`, rejected at a second.
+    pub fn letter(offset: i64, second: i64) -> DeadLetter {
+        DeadLetter {
+            origin: format!("e:news:0:{offset}").parse().unwrap(),
+            recorded_at: Timestamp::from_millis(1_000_000 + offset),
+            rejected_at: Timestamp::from_millis(2_000_000 + second * 1000),
+            reason: if offset % 2 == 0 {
+                "not_json"
+            } else {
+                "too_long"
+            }
+            .into(),
+            detail: "expected value at line 1 column 1".into(),
+            key: None,
+            payload: BASE64.encode(format!("letter {offset}")),
+            headers: vec![("trace".into(), BASE64.encode([0xff]))],
+        }
+    }
+
+    /// A store with these letters in it, in a folder.
+    pub async fn store(folder: &std::path::Path, letters: Vec<DeadLetter>) -> SqliteStore {
+        let store = SqliteStore::open(&folder.join("squall.db")).unwrap();
+        let count = letters.len() as i64;
+        let block = Block {
+            partition: SourcePartition {
+                epoch: "e".into(),
+                topic: "squall.dead".into(),
+                partition: 0,
+            },
+            start: 0,
+            end: count,
+            rows: Rows::DeadLetters(letters),
+            offsets: (0..count).collect(),
+        };
+        store.insert(&block).await.unwrap();
+        store
+    }
+
+    async fn offsets(store: &SqliteStore, page: usize, limit: usize) -> Vec<i64> {
+        let query = DeadLetterQuery {
+            limit: page,
+            ..DeadLetterQuery::default()
+        };
+        let mut pages = Pages::new(store, query, limit);
+        let mut all = Vec::new();
+        loop {
+            let rows = pages.next().await.unwrap();
+            if rows.is_empty() {
+                break;
+            }
+            all.extend(rows.iter().map(|row| row.letter.origin.offset));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn pages_give_every_letter_once_whatever_their_size() {
+        let folder = tempfile::tempdir().unwrap();
+        // Seven letters each second.
+        let letters = (0..100).map(|offset| letter(offset, offset / 7)).collect();
+        let store = store(folder.path(), letters).await;
+        for page in [1, 2, 3, 7, 8, 99, 100, 101] {
+            let mut found = offsets(&store, page, usize::MAX).await;
+            assert_eq!(found[0] / 7, 14, "the latest first");
+            found.sort_unstable();
+            assert_eq!(found, (0..100).collect::<Vec<_>>(), "pages of {page}");
+            assert_eq!(offsets(&store, page, 10).await.len(), 10);
+        }
+        assert_eq!(offsets(&store, 10, 0).await, []);
+    }
+}

@@ -259,3 +259,160 @@ impl Writer {
         written
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pages::tests::{letter, store};
+    use super::*;
+    use crate::broker::{Consumer, EmbeddedBroker, Event, Record, topics};
+    use crate::store::sqlite::SqliteStore;
+
+    /// A store, and the broker of a `squall run`.
+    struct Bench {
+        folder: tempfile::TempDir,
+        store: SqliteStore,
+        config: Config,
+        _broker: EmbeddedBroker,
+    }
+
+    impl Bench {
+        async fn new(letters: Vec<DeadLetter>) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let mut config = crate::config::load(None, std::iter::empty()).unwrap();
+            config.run.data_dir = folder.path().into();
+            config.kafka.partitions = 1;
+            Self {
+                store: store(folder.path(), letters).await,
+                _broker: EmbeddedBroker::start(&config).unwrap(),
+                config,
+                folder,
+            }
+        }
+
+        async fn settle(&self, settled: Settled, reason: Option<&str>) -> anyhow::Result<()> {
+            let query = DeadLetterQuery {
+                reason: reason.map(str::to_owned),
+                limit: 2,
+                ..DeadLetterQuery::default()
+            };
+            let settling = Settling {
+                settled,
+                by: "ann".into(),
+                query,
+                limit: None,
+                ask: false,
+            };
+            run(settling, &self.store, self.config.clone()).await
+        }
+
+        /// So many records of a topic.
+        async fn read(&self, topic: &str, count: usize) -> Vec<Record> {
+            assert!(self.folder.path().exists());
+            let connection = Connection::open(&self.config).unwrap();
+            let role = topics::readers(topic)[0];
+            let mut consumer = Consumer::start(&connection, role, &[topic], 16).unwrap();
+            let mut records = Vec::new();
+            while records.len() < count {
+                match consumer.next().await.unwrap() {
+                    Event::Record(record) => records.push(record),
+                    Event::Failed(error) => panic!("{error}"),
+                    _ => {}
+                }
+            }
+            consumer.close().await;
+            records
+        }
+    }
+
+    fn acts(records: &[Record]) -> Vec<(String, Settled)> {
+        let read = |record: &Record| match serde_json::from_slice(&record.payload).unwrap() {
+            ControlAct::DeadLetter {
+                origin,
+                settled,
+                by,
+                ..
+            } => {
+                assert_eq!(by, "ann");
+                (origin.to_string(), settled)
+            }
+            other => panic!("{other:?}"),
+        };
+        records.iter().map(read).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_replay_is_written_as_it_came_and_then_marked() {
+        let bench = Bench::new((0..5).map(|n| letter(n, n)).collect()).await;
+        bench
+            .settle(Settled::Replayed, Some("not_json"))
+            .await
+            .unwrap();
+        let written = bench.read("news", 3).await;
+        let payloads: Vec<_> = written.iter().map(|record| &record.payload[..]).collect();
+        assert_eq!(
+            payloads,
+            [b"letter 2", b"letter 4", b"letter 0"],
+            "each page from its oldest"
+        );
+        assert_eq!(
+            written[0].headers,
+            [
+                ("squall-origin".to_owned(), b"e:news:0:2".to_vec()),
+                ("squall-timestamp".to_owned(), b"1000002".to_vec()),
+                ("trace".to_owned(), vec![0xff])
+            ]
+        );
+        let replayed = |offset| (format!("e:news:0:{offset}"), Settled::Replayed);
+        let marked = acts(&bench.read(topics::CONTROL, 3).await);
+        assert_eq!(marked, [replayed(2), replayed(4), replayed(0)]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_cannot_be_replayed_is_left_open_and_the_others_are_not() {
+        let mut own = letter(1, 1);
+        own.origin = "e:squall.scored:0:1".parse().unwrap();
+        let mut cut = letter(2, 2);
+        cut.detail
+            .push_str("; of the payload only 262144 of 900012 bytes are kept");
+        let mut elsewhere = letter(3, 3);
+        elsewhere.origin = "e:old-topic:0:3".parse().unwrap();
+        let mut gone = letter(4, 4);
+        gone.origin = "e:news:7:4".parse().unwrap();
+        let letters = vec![letter(0, 0), own, cut, elsewhere, gone];
+        let bench = Bench::new(letters).await;
+        let error = bench.settle(Settled::Replayed, None).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("4 dead letters could not be replayed"),
+            "{error}"
+        );
+        assert_eq!(bench.read("news", 1).await[0].payload, b"letter 0");
+        assert_eq!(acts(&bench.read(topics::CONTROL, 1).await).len(), 1);
+        // All of them can be dropped.
+        bench.settle(Settled::Dropped, None).await.unwrap();
+        let marked = acts(&bench.read(topics::CONTROL, 6).await);
+        let dropped = marked
+            .iter()
+            .filter(|(_, settled)| *settled == Settled::Dropped);
+        assert_eq!(dropped.count(), 5);
+    }
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for (answer, yes) in [
+            ("y\n", true),
+            ("YES\n", true),
+            ("n\n", false),
+            ("\n", false),
+            ("", false),
+            ("yeah\n", false),
+        ] {
+            assert_eq!(
+                is_confirmed("drop?", &mut answer.as_bytes()).unwrap(),
+                yes,
+                "{answer:?}"
+            );
+        }
+    }
+}
