@@ -2,6 +2,8 @@
 //!
 //! One file a subject. Each gathers facts and judges them in a plain function, which the tests call with made-up facts.
 
+mod clickhouse;
+mod clock;
 mod configuration;
 mod endpoints;
 mod finding;
@@ -106,6 +108,7 @@ fn checks(config: &Config) -> Vec<BoxFuture<'_, Vec<Finding>>> {
         Box::pin(endpoints::check(config)),
         Box::pin(async { folder::check(config) }),
         Box::pin(async { sqlite::check(config) }),
+        Box::pin(clickhouse::check(config)),
         Box::pin(kafka::check(config)),
     ]
 }

@@ -9,6 +9,7 @@ mod detect;
 mod doctor;
 mod eval;
 mod files;
+mod migrate;
 mod replay;
 mod report;
 mod score;
@@ -60,6 +61,8 @@ enum Command {
     /// Check a configuration, or print the documented defaults
     CheckConfig(check_config::CheckConfig),
     Doctor(doctor::Doctor),
+    /// Bring the tables of the configured store up to date, while no process of squall writes to it
+    Migrate,
     /// Measure speed: scoring, and the way from a post to its alert
     Bench(bench::Bench),
     /// Write shell completions
@@ -132,6 +135,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::DeadLetters(args) => block_on(dead_letters::run(args, config()?)),
         Command::CheckConfig(args) => check_config::run(&args, config),
         Command::Doctor(args) => block_on(doctor::run(args, config)),
+        Command::Migrate => {
+            let config = config()?;
+            block_on(async { migrate::run(&config).await })
+        }
         Command::Bench(args) => block_on(bench::run(args, config()?)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

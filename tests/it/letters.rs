@@ -31,7 +31,9 @@ fn listed(setup: &Setup, args: &[&str]) -> Vec<Value> {
 
 fn send(setup: &Setup, file: &str) {
     let config = setup.config();
-    let output = run(&["replay", "--config", &config, "--input", file, "--topic", "news"]);
+    let output = run(&[
+        "replay", "--config", &config, "--input", file, "--topic", "news",
+    ]);
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
@@ -39,7 +41,10 @@ fn send(setup: &Setup, file: &str) {
 fn a_rejected_post_is_replayed_when_the_reason_is_gone_and_is_what_it_was_first() {
     let setup = Setup::new("");
     configure(&setup, 300);
-    let long = format!("Acme files for bankruptcy{}", ", and more bad news".repeat(20));
+    let long = format!(
+        "Acme files for bankruptcy{}",
+        ", and more bad news".repeat(20)
+    );
     let file = posts(["Acme opens a branch on the high street", &long]);
     let file = setup.write("posts.jsonl", &[&file[..], b"not json\n"].concat());
 
@@ -65,7 +70,10 @@ fn a_rejected_post_is_replayed_when_the_reason_is_gone_and_is_what_it_was_first(
     let stored = format!(
         "select recorded_at from posts where id = '{origin}' and first_origin = '{origin}' and text = '{long}'"
     );
-    let first = long_letter["recorded_at"].as_str().unwrap().parse::<jiff::Timestamp>();
+    let first = long_letter["recorded_at"]
+        .as_str()
+        .unwrap()
+        .parse::<jiff::Timestamp>();
     setup.wait_for(&stored, first.unwrap().as_millisecond());
     // What is no post is rejected again, as a letter of its own that knows where it came from first.
     let again = &listed(&setup, &[])[..];
@@ -74,14 +82,22 @@ fn a_rejected_post_is_replayed_when_the_reason_is_gone_and_is_what_it_was_first(
     let all = listed(&setup, &["--all"]);
     assert_eq!(all.len(), 3);
     let settled = all.iter().find(|one| one["origin"] == origin).unwrap();
-    assert_eq!((&settled["settled"]["as"], &settled["settled"]["by"]), (&"replayed".into(), &"ann".into()));
-    let first = all.iter().find(|one| one["reason"] == "not_json" && one["settled"]["as"] == "replayed");
+    assert_eq!(
+        (&settled["settled"]["as"], &settled["settled"]["by"]),
+        (&"replayed".into(), &"ann".into())
+    );
+    let first = all
+        .iter()
+        .find(|one| one["reason"] == "not_json" && one["settled"]["as"] == "replayed");
     assert_eq!(again[0]["headers"][0]["name"], "squall-origin");
     assert_eq!(again[0]["headers"][0]["value"], first.unwrap()["origin"]);
 
     let done = letters(&setup, &["drop", "--reason", "not_json", "--by", "ann"]);
     assert_eq!(done.trim(), "1 dead letter dropped");
-    setup.wait_for("select count(*) from dead_letter_acts where settled = 'dropped'", 1);
+    setup.wait_for(
+        "select count(*) from dead_letter_acts where settled = 'dropped'",
+        1,
+    );
     service.stop();
     assert_eq!(listed(&setup, &[]), [] as [Value; 0]);
 }
@@ -104,5 +120,8 @@ fn a_letter_replayed_twice_counts_once() {
     setup.wait_for(POSTS, 1);
     service.stop();
     assert_eq!(setup.count(POSTS), 1);
-    assert_eq!(setup.count("select sum(mentions) from entity_minutes"), setup.count("select count(*) from mentions"));
+    assert_eq!(
+        setup.count("select sum(mentions) from entity_minutes"),
+        setup.count("select count(*) from mentions")
+    );
 }

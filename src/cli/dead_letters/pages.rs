@@ -1,6 +1,6 @@
 //! Dead letters page by page: any number of them, little of them in memory.
 
-use crate::domain::Origin;
+use crate::domain::{Origin, Timestamp};
 use crate::store::{DeadLetterQuery, DeadLetterRow, MAX_ROWS, Store, StoreResult};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,8 +14,8 @@ pub(super) struct Pages<'a> {
     query: DeadLetterQuery,
     /// How many more are wanted.
     left: usize,
-    /// Of the last page, those of its last millisecond: the next page begins with it.
-    seen: HashSet<Origin>,
+    /// Letters of the last page's last millisecond, with which the next page begins.
+    seen: (Option<Timestamp>, HashSet<Origin>),
 }
 
 impl<'a> Pages<'a> {
@@ -25,7 +25,7 @@ impl<'a> Pages<'a> {
             store,
             query,
             left: limit,
-            seen: HashSet::new(),
+            seen: (None, HashSet::new()),
         }
     }
 
@@ -41,13 +41,16 @@ impl<'a> Pages<'a> {
                 self.left = 0;
                 return Ok(rows);
             };
-            let last_millisecond = rows
+            let last_millisecond: Vec<Origin> = rows
                 .iter()
                 .filter(|row| row.letter.rejected_at == oldest)
                 .map(|row| row.letter.origin.clone())
                 .collect();
-            rows.retain(|row| !self.seen.contains(&row.letter.origin));
-            self.seen = last_millisecond;
+            rows.retain(|row| !self.seen.1.contains(&row.letter.origin));
+            if self.seen.0 != Some(oldest) {
+                self.seen = (Some(oldest), HashSet::new());
+            }
+            self.seen.1.extend(last_millisecond);
             self.query.to = Some(oldest + Duration::from_millis(1));
             if rows.is_empty() && full {
                 // More letters than a page holds were rejected in one millisecond.
@@ -69,7 +72,7 @@ impl<'a> Pages<'a> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::domain::{DeadLetter, SourcePartition, Timestamp};
+    use crate::domain::{DeadLetter, SourcePartition};
     use crate::store::sqlite::SqliteStore;
     use crate::store::{Block, Rows};
     use base64::Engine as _;

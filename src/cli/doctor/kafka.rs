@@ -62,6 +62,10 @@ fn judge(facts: &ClusterFacts, embedded: bool) -> Vec<Finding> {
     }];
     findings.extend(judge_settings(&facts.settings));
     findings.extend(judge_offsets_topic(facts));
+    findings.push(Finding::not_checked(
+        "clock",
+        "that of the brokers: they tell it only of a record that is written to them",
+    ));
     findings
 }
 
@@ -193,9 +197,10 @@ mod tests {
             settings: Err("x".into()),
         };
         let judged = |brokers, replicas| levels(&judge(&facts(brokers, replicas), false));
-        assert_eq!(judged(3, 3), [Level::Ok, Level::NotChecked]);
-        assert_eq!(judged(3, 1), [Level::Ok, Level::NotChecked, Level::Warning]);
-        assert_eq!(judged(1, 1), [Level::Warning, Level::NotChecked]);
+        let (fine, unchecked, warned) = (Level::Ok, Level::NotChecked, Level::Warning);
+        assert_eq!(judged(3, 3), [fine, unchecked, unchecked]);
+        assert_eq!(judged(3, 1), [fine, unchecked, warned, unchecked]);
+        assert_eq!(judged(1, 1), [warned, unchecked, unchecked]);
         assert_eq!(
             levels(&judge(&facts(1, 1), true)),
             [Level::Ok, Level::NotChecked]
