@@ -6,6 +6,7 @@ mod client;
 mod consumer;
 mod embedded;
 mod error;
+mod inspect;
 mod partition;
 mod producer;
 mod room;
@@ -17,6 +18,7 @@ pub use consumer::{
 };
 pub use embedded::EmbeddedBroker;
 pub use error::BrokerError;
+pub use inspect::{ClusterFacts, GroupFacts, Settings, TopicFacts};
 pub use partition::{Entry, PartitionReader};
 pub use producer::{Acknowledged, Outgoing, Producer};
 

@@ -8,6 +8,7 @@
 mod deliver;
 mod endpoint;
 mod payload;
+mod reach;
 mod retry;
 mod sign;
 

@@ -3,6 +3,7 @@
 mod broker;
 mod dashboards;
 mod errors;
+mod letters;
 mod migrate;
 mod outbox;
 mod page;
