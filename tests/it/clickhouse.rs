@@ -93,15 +93,13 @@ impl Database {
     }
 
     fn ask(&self, query: &str) -> Result<Vec<Vec<Value>>, String> {
-        let settings = [
-            ("database", self.name.as_str()),
-            ("default_format", "JSONCompactEachRow"),
-            ("output_format_json_quote_64bit_integers", "0"),
-        ];
+        let url = format!(
+            "{}/?database={}&default_format=JSONCompactEachRow&output_format_json_quote_64bit_integers=0",
+            self.address, self.name
+        );
         let ask = async {
             let client = reqwest::Client::builder().no_proxy().build().unwrap();
-            let request = client.post(&self.address).query(&settings);
-            let answer = request.body(query.to_owned()).send().await;
+            let answer = client.post(&url).body(query.to_owned()).send().await;
             let answer = answer.map_err(|error| error.to_string())?;
             let refused = !answer.status().is_success();
             let text = answer.text().await.map_err(|error| error.to_string())?;
@@ -111,7 +109,8 @@ impl Database {
             let here = tokio::runtime::Handle::current();
             here.block_on(ask)
         })?;
-        let rows = text.lines().map(serde_json::from_str).collect();
-        rows.map_err(|error| format!("{error}: {text}"))
+        text.lines()
+            .map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}")))
+            .collect()
     }
 }

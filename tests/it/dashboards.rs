@@ -176,7 +176,9 @@ async fn every_query_runs_on_clickhouse_and_returns_rows() {
     };
     let database = server.database("dashboards");
     let end = fill(&database).await;
-    let to = end.millis() / 1000 + 1;
+    let seconds = |at: Timestamp| at.millis() / 1000;
+    // Deliveries and dead letters are as late as the filling was.
+    let to = seconds(Timestamp::now()) + 1;
     let mut count = 0;
     for (file, dashboard) in dashboards() {
         let mut sent = Sent {
@@ -207,14 +209,15 @@ async fn every_query_runs_on_clickhouse_and_returns_rows() {
             campaign_figures_are_those_of_the_posts(&database, &dashboard, &sent);
         }
         if sent.variables.contains_key("entity") {
+            // In the middle of the crisis, so that there is something to find.
+            sent.to = seconds(end) - 1800;
             entity_figures_are_those_of_the_posts(&database, &dashboard, &sent);
         }
     }
     assert!(count >= 30, "only {count} queries were run");
 }
 
-/// Sets a variable as Grafana does when a dashboard is opened: everything, what is preset, or the first of the list. Of
-/// several, two are tried besides.
+/// Sets a variable as Grafana does when a dashboard is opened: everything, what is preset, or the first of the list.
 fn choose(database: &Database, sent: &Sent, variable: &Value) -> Choice {
     let name = text(variable, "/name");
     match text(variable, "/type") {
@@ -251,7 +254,7 @@ fn is_something(value: &Value) -> bool {
     }
 }
 
-/// The only row of a panel's query.
+/// The rows of a panel.
 fn figures(database: &Database, dashboard: &Value, sent: &Sent, title: &str) -> Vec<Vec<Value>> {
     let (_, target) = targets(dashboard)
         .find(|(found, _)| *found == title)
@@ -329,29 +332,26 @@ fn entity_figures_are_those_of_the_posts(database: &Database, dashboard: &Value,
              mention_p_positive AS positive
          WHERE entity = '{crisis}' AND negative >= neutral AND negative >= positive"
     );
-    // In the middle of the crisis, so that there is something to find.
     let mut sent = sent.clone();
-    sent.to -= 1800;
     let until = sent.to / 60 * 60;
     let window = "900";
     let one = |value: &str| Choice::Some(vec![value.to_owned()]);
     sent.variables.insert("window".into(), one(window));
     let ranking = figures(database, dashboard, &sent, "Now against usual");
-    assert_eq!(ranking[0][0], "BATTERY-CHAIN", "{ranking:?}");
-    assert_eq!(ranking[1][0], crisis, "{ranking:?}");
+    assert_eq!(ranking[0][0], crisis, "{ranking:?}");
     let counted = database.number(&format!(
         "SELECT count() {mention} AND event_time >= toDateTime({}) AND event_time < toDateTime({})",
         until - 900 + 60,
         until + 60
     ));
     assert!(counted > 20.0, "{counted}");
-    assert_eq!(number(&ranking[1][1]), counted);
+    assert_eq!(number(&ranking[0][1]), counted);
 
     // The watch list with a choice of its own.
     let chosen = Choice::Some(vec![crisis.to_owned(), "INCOME".to_owned()]);
     sent.variables.insert("watch".into(), chosen);
     let watched = figures(database, dashboard, &sent, "Watch list");
-    assert_eq!(watched[0], ranking[1]);
+    assert_eq!(watched[0], ranking[0]);
     assert!(watched.len() <= 2);
 
     // Stories count each negative mention once.
