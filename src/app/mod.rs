@@ -18,6 +18,7 @@ use crate::model::Model;
 use crate::notify::Notifier;
 use crate::pipeline::{Emitter, Encoder, Reader};
 use crate::store::Store;
+use crate::store::clickhouse::ClickHouseStore;
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Metrics;
 use crate::text::{Dictionary, Matcher};
@@ -109,11 +110,14 @@ pub fn notifier(config: &Config) -> anyhow::Result<Notifier> {
     Notifier::new(&config.notify, &config.endpoints).map_err(|errors| all("endpoints", &errors))
 }
 
-/// Opens the store of the configuration.
+/// Opens the store of the configuration: ClickHouse where `clickhouse.url` names a server, which is not reached yet.
 ///
 /// # Errors
 /// When it cannot be opened, with its place and the remedy.
 pub fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    if !config.clickhouse.url.is_empty() {
+        return Ok(Arc::new(ClickHouseStore::new(&config.clickhouse)?));
+    }
     Ok(Arc::new(SqliteStore::open(
         &config.run.data_dir.join(&config.store.path),
     )?))

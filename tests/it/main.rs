@@ -6,6 +6,7 @@ mod dashboards;
 mod deployment;
 mod errors;
 mod grafana;
+mod migrate;
 mod page;
 mod service;
 mod support;

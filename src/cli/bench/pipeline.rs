@@ -51,6 +51,7 @@ pub(super) async fn run(args: PipelineBench, mut config: Config) -> anyhow::Resu
     let folder = TemporaryFolder::new("bench")?;
     config.run.data_dir = folder.path().to_owned();
     config.kafka.brokers = EMBEDDED.into();
+    config.clickhouse.url.clear();
     config.kafka.client.clear();
     config.topics = vec![TopicConfig {
         name: TOPIC.into(),
