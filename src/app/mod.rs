@@ -20,7 +20,7 @@ use crate::pipeline::{Emitter, Encoder, Reader};
 use crate::store::Store;
 use crate::store::clickhouse::ClickHouseStore;
 use crate::store::sqlite::SqliteStore;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Health, Metrics};
 use crate::text::{Dictionary, Matcher};
 use anyhow::Context as _;
 use std::collections::BTreeSet;
@@ -75,6 +75,7 @@ struct Parts {
     intake: Producer,
     emitter: Emitter,
     metrics: Metrics,
+    health: Health,
     matcher: Arc<Matcher>,
     store: Option<Arc<dyn Store>>,
     scoring: Option<(Arc<Reader>, Encoder)>,
@@ -195,6 +196,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         link_base: link_base(&config, address),
         connection,
         metrics,
+        health: Health::default(),
         matcher,
         store,
         scoring,

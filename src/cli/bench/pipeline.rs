@@ -223,7 +223,7 @@ fn report(metrics: &Metrics, deliveries: u64, out: &mut impl Write) -> anyhow::R
 }
 
 /// Cumulative counts by upper bound, as Prometheus writes them.
-fn buckets(text: &str, name: &str) -> Vec<(String, u64)> {
+pub(super) fn buckets(text: &str, name: &str) -> Vec<(String, u64)> {
     let prefix = format!("{name}_bucket{{le=\"");
     let lines = text
         .lines()
@@ -236,7 +236,7 @@ fn buckets(text: &str, name: &str) -> Vec<(String, u64)> {
 }
 
 /// Bound of the bucket that holds the percentile.
-fn upper_bound(buckets: &[(String, u64)], percentile: u64) -> String {
+pub(super) fn upper_bound(buckets: &[(String, u64)], percentile: u64) -> String {
     let total = buckets.last().map_or(0, |(_, count)| *count);
     let bucket = buckets
         .iter()
