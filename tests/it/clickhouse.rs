@@ -13,9 +13,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the server that `SQUALL_TEST_CLICKHOUSE` names (`http://host:8123`), or starts one of its own. None, with a
-    /// message, where there is neither.
-    pub fn start(folder: &Path) -> Option<Self> {
+    /// Takes the server that `SQUALL_TEST_CLICKHOUSE` names (`http://host:8123`), or starts one of its own over the data
+    /// in a folder, on which all have the rights of a user of `deploy/clickhouse/users.d`. None, with a message, where
+    /// there is neither.
+    pub fn start(folder: &Path, user: &str) -> Option<Self> {
         if let Ok(address) = std::env::var("SQUALL_TEST_CLICKHOUSE") {
             return Some(Self {
                 child: None,
@@ -36,6 +37,7 @@ impl Server {
             ))
             .arg("--data")
             .arg(folder.join("clickhouse"))
+            .current_dir(rights(folder, user))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -52,11 +54,20 @@ impl Server {
         })
     }
 
-    /// A database of this test.
-    pub fn database(&self, name: &str) -> Database {
+    /// Whether it has the rights it was asked to have: a server that somebody named has those that it has.
+    pub fn is_own(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// A database of this process: the one that rights are given on, or one that nobody else has.
+    pub fn database(&self) -> Database {
+        let name = match self.child {
+            Some(_) => "squall".to_owned(),
+            None => format!("squall_{}", std::process::id()),
+        };
         Database {
             address: self.address.clone(),
-            name: format!("squall_{name}_{}", std::process::id()),
+            name,
         }
     }
 }
@@ -64,10 +75,50 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            let _ = child.kill();
+            // It ends when its standard input closes, and leaves its data in order.
+            drop(child.stdin.take());
             let _ = child.wait();
         }
     }
+}
+
+/// A folder to start the engine in: it reads `config.xml` where it is started, and knows one user, `default`, who
+/// becomes the one named.
+fn rights(folder: &Path, user: &str) -> std::path::PathBuf {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/deploy/clickhouse/users.d/squall.xml"
+    );
+    let text = std::fs::read_to_string(file).unwrap();
+    let between = |text: &str, tag: &str| -> String {
+        let behind = text.split_once(&format!("<{tag}>")).unwrap().1;
+        behind
+            .split_once(&format!("</{tag}>"))
+            .unwrap()
+            .0
+            .to_owned()
+    };
+    let (profiles, users) = (between(&text, "profiles"), between(&text, "users"));
+    let one = between(&users, user);
+    let password = one
+        .lines()
+        .find(|line| line.contains("<password "))
+        .unwrap();
+    let one = one.replace(password, "<no_password/>");
+    let folder = folder.join(user);
+    std::fs::create_dir_all(&folder).unwrap();
+    let users = folder.join("users.xml");
+    let text = format!(
+        "<clickhouse><profiles><default/>{profiles}</profiles><quotas><default/></quotas>\
+         <users><default>{one}</default></users></clickhouse>"
+    );
+    std::fs::write(&users, text).unwrap();
+    let config = format!(
+        "<clickhouse><users_config>{}</users_config></clickhouse>",
+        users.display()
+    );
+    std::fs::write(folder.join("config.xml"), config).unwrap();
+    folder
 }
 
 /// A database that squall makes.
@@ -83,6 +134,11 @@ impl Database {
             Ok(rows) => rows,
             Err(problem) => panic!("{problem}\n{query}"),
         }
+    }
+
+    /// Why a query is refused.
+    pub fn refusal(&self, query: &str) -> String {
+        self.ask(query).expect_err("it is refused")
     }
 
     /// The single number of a query; not a number while the database is not there.

@@ -171,11 +171,18 @@ async fn fill(database: &Database) -> Timestamp {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_runs_on_clickhouse_and_returns_rows() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(server) = Server::start(folder.path()) else {
+    let Some(server) = Server::start(folder.path(), "squall") else {
         return;
     };
-    let database = server.database("dashboards");
-    let end = fill(&database).await;
+    let end = fill(&server.database()).await;
+    drop(server);
+    // The same data, seen by the user that Grafana is.
+    let server = Server::start(folder.path(), "grafana").expect("it started before");
+    let database = server.database();
+    if server.is_own() {
+        let refused = database.refusal("INSERT INTO epochs (epoch, cluster) VALUES ('a', 'b')");
+        assert!(refused.contains("ACCESS_DENIED"), "{refused}");
+    }
     let seconds = |at: Timestamp| at.millis() / 1000;
     // Deliveries and dead letters are as late as the filling was.
     let to = seconds(Timestamp::now()) + 1;
@@ -215,6 +222,9 @@ async fn every_query_runs_on_clickhouse_and_returns_rows() {
         }
     }
     assert!(count >= 30, "only {count} queries were run");
+    if !server.is_own() {
+        database.rows(&format!("DROP DATABASE {} SYNC", database.name));
+    }
 }
 
 /// Sets a variable as Grafana does when a dashboard is opened: everything, what is preset, or the first of the list.

@@ -84,11 +84,7 @@ impl Sent {
                 Choice::All => "1=1",
                 Choice::Some(_) => condition,
             };
-            sql = format!(
-                "{}{phrase}{}",
-                &sql[..at],
-                &sql[at + name.len() + length..]
-            );
+            sql = format!("{}{phrase}{}", &sql[..at], &sql[at + name.len() + length..]);
         }
         sql
     }
