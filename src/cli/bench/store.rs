@@ -8,7 +8,7 @@ use super::super::files::TemporaryFolder;
 use super::pipeline::{buckets, upper_bound};
 use crate::app::{self, Role, Run, Started};
 use crate::broker::{Connection, EmbeddedBroker, Outgoing, Producer};
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::domain::{
     Author, Engagement, Mention, Origin, PostStatus, ScoredPost, Sentiment, SourcePartition,
     Timestamp,
@@ -70,6 +70,9 @@ async fn one(name: &str, args: &StoreBench, mut config: Config) -> anyhow::Resul
     let broker = tokio::task::spawn_blocking(move || EmbeddedBroker::start(&opening)).await??;
     // As a broker of its own: its records are all written before they are read.
     config.kafka.brokers = broker.address().to_owned();
+    // An empty fetch on this broker waits for the whole time.
+    let wait = ("fetch.wait.max.ms".to_owned(), Secret::new("10"));
+    config.kafka.client.extend([wait]);
     let connecting = config.clone();
     let connection = tokio::task::spawn_blocking(move || Connection::open(&connecting)).await??;
     let mut writer = Writer::new(&connection)?;
@@ -107,7 +110,14 @@ async fn one(name: &str, args: &StoreBench, mut config: Config) -> anyhow::Resul
     ))?;
 
     let (rate, total) = (args.rate.max(1), args.rate.max(1) * args.seconds.max(1));
-    let (metrics, ()) = storing(config, |started| async move {
+    let (metrics, before) = storing(config, |started| async move {
+        let rows = started.metrics.store_rows.with(["posts"]);
+        // One that is not counted: when it is stored, the consumer group has formed.
+        writer.write(1).await?;
+        while rows.get() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let before = started.metrics.render();
         let mut tick = tokio::time::interval(Duration::from_millis(20));
         let begun = Instant::now();
         let mut written = 0;
@@ -117,14 +127,18 @@ async fn one(name: &str, args: &StoreBench, mut config: Config) -> anyhow::Resul
             writer.write(due - written).await?;
             written = due;
         }
-        let rows = started.metrics.store_rows.with(["posts"]);
-        while rows.get() < total as u64 && begun.elapsed() < PATIENCE {
+        while rows.get() <= total as u64 && begun.elapsed() < PATIENCE {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
+        Ok(before)
     })
     .await?;
-    let buckets = buckets(&metrics.render(), "squall_end_to_end_seconds");
+    let [before, after] =
+        [before, metrics.render()].map(|text| buckets(&text, "squall_end_to_end_seconds"));
+    let counted = after.into_iter().zip(before);
+    let buckets: Vec<(String, u64)> = counted
+        .map(|((bound, count), (_, before))| (bound, count - before))
+        .collect();
     let shown = [50, 90, 99, 100].map(|p| format!("p{p} ≤ {}", upper_bound(&buckets, p)));
     println(&format!(
         "{name}, scored to stored at {rate} posts/s: {} (n = {total})",
