@@ -1,8 +1,11 @@
 //! Integration tests, one binary: real processes, real clients, the embedded broker, SQLite, real HTTP.
 
 mod broker;
+mod clickhouse;
 mod dashboards;
+mod deployment;
 mod errors;
+mod grafana;
 mod letters;
 mod migrate;
 mod outbox;
