@@ -103,7 +103,7 @@ impl Detect {
             }
         };
         let before = detector.counts();
-        let decisions = detector.apply(&event);
+        let decisions = detector.apply(record.offset, &event);
         let after = detector.counts();
         self.metrics.mentions_late.inc_by(after.late - before.late);
         self.metrics
