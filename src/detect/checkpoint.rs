@@ -45,7 +45,7 @@ impl Detector {
         let as_of = self.as_of;
         let horizon = moment(&self.config, &self.watermark, &self.silence).horizon();
         let mut entities: Vec<Change> = Vec::new();
-        let mut outdated: Vec<Change> = std::mem::take(&mut self.outdated);
+        let mut outdated: Vec<Change> = Vec::new();
         for id in std::mem::take(&mut self.changed) {
             let Some(entity) = self.entities.get_mut(&id).filter(|entity| entity.changed) else {
                 continue;
@@ -73,6 +73,11 @@ impl Detector {
                     .into_keys()
                     .flat_map(|segment| without(id, segment)),
             );
+        }
+        for key in std::mem::take(&mut self.outdated) {
+            if !self.is_saved(&key) {
+                outdated.push((key, None));
+            }
         }
         let saved = self.saved;
         self.forgotten.retain(|id, forgotten| {
@@ -104,7 +109,7 @@ impl Detector {
             mentions: self.counts.mentions,
             repeats: self.counts.repeats,
             retractions: self.counts.retractions,
-            forgotten: self.forgotten_tally,
+            forgotten: self.forgotten_by_now(),
             seen: all_seen,
             watermark: self.watermark.save(),
             silence: self.silence.save(),
@@ -112,6 +117,18 @@ impl Detector {
                 .watched_since
                 .map(|(since, silence)| (since.into(), silence.as_millis() as u64)),
         }
+    }
+
+    /// What entities came to that are forgotten as far as the records applied: one restored as forgotten may have been
+    /// so only by a record that is still to come again.
+    fn forgotten_by_now(&self) -> EntityTally {
+        let forgotten = self.forgotten.values().map(|one| (one.at, one.tally));
+        let known = self.entities.values().filter_map(|entity| entity.earlier);
+        let mut tally = self.forgotten_tally;
+        for (_, ahead) in forgotten.chain(known).filter(|(at, _)| *at > self.as_of) {
+            tally -= ahead;
+        }
+        tally
     }
 
     /// A detector as a state holds it, for records of an epoch.
@@ -151,12 +168,8 @@ impl Detector {
         }
         for key in state.into_keys() {
             match segment_of(&key) {
-                Some((id, segment)) => {
-                    let entity = detector.entities.get(&id);
-                    if entity.is_none_or(|entity| !entity.stories.has_saved(segment)) {
-                        detector.outdated.push((key, None));
-                    }
-                }
+                Some(_) if detector.is_saved(&key) => {}
+                Some(_) => detector.outdated.push(key),
                 None => problems.push(format!("{key}: unknown")),
             }
         }
@@ -170,6 +183,14 @@ impl Detector {
             detector.silence.interrupt(seen.into_iter().max(), total);
         }
         Restored { detector, problems }
+    }
+
+    /// Whether a segment belongs to what is saved, in either version.
+    fn is_saved(&self, key: &str) -> bool {
+        segment_of(key).is_some_and(|(id, segment)| {
+            let entity = self.entities.get(&id);
+            entity.is_some_and(|entity| entity.stories.has_saved(segment))
+        })
     }
 
     /// Makes what follows from the entities.

@@ -90,8 +90,8 @@ pub struct Detector {
     saved: i64,
     /// Entities that differ from what is saved, and some more.
     changed: Vec<EntityId>,
-    /// Keys that nobody needs any more.
-    outdated: Vec<snapshot::Change>,
+    /// Keys of segments that no entity named when it was restored.
+    outdated: Vec<String>,
     /// Entities no longer known, until everything that is saved says so.
     forgotten: BTreeMap<EntityId, Forgotten>,
     /// What the forgotten ones came to.

@@ -140,6 +140,15 @@ impl std::ops::AddAssign for EntityTally {
     }
 }
 
+impl std::ops::SubAssign for EntityTally {
+    fn sub_assign(&mut self, other: Self) {
+        self.mentions -= other.mentions;
+        self.copies -= other.copies;
+        self.late -= other.late;
+        self.taken_back -= other.taken_back;
+    }
+}
+
 /// The detector's own record.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct DetectorSnapshot {

@@ -197,7 +197,7 @@ fn interrupted(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 2))]
     #[test]
     fn crashes_double_nothing_and_lose_nothing(
         records in any_records(300),
@@ -225,9 +225,10 @@ fn random_crashes_meet_what_is_hard() {
             detector.apply(offset, record);
             if offset % 50 == 49 {
                 let checkpoint = detector.checkpoint(&epoch()).unwrap();
-                let count = checkpoint.entities.len();
-                kept.put(checkpoint.entities.into_iter().take(count / 2));
+                let half = checkpoint.entities.len() / 2;
+                kept.put(checkpoint.entities[..half].to_vec());
                 let restored = kept.restore(&excitable(), "e");
+                kept.put(checkpoint.entities.into_iter().chain(checkpoint.detector));
                 ahead += restored
                     .entities
                     .values()
@@ -302,7 +303,7 @@ fn an_hour_without_squall_teaches_nothing() {
     away.offset = 1000;
     let watched = usual(&mut desk, 50 * MINUTE);
     let unwatched = usual(&mut away, 50 * MINUTE);
-    assert!(watched[0] > before[0] + 40.0, "{before:?} {watched:?}");
+    assert!(watched[0] > before[0] + 35.0, "{before:?} {watched:?}");
     assert!(unwatched[0] < before[0] + 1.0, "{before:?} {unwatched:?}");
 }
 
