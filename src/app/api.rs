@@ -34,6 +34,7 @@ pub(super) async fn serve(
     let matcher = parts.matcher.clone();
     let metrics = parts.metrics.clone();
     let scoring = parts.scoring.clone();
+    let health = parts.health.clone();
     let web = Web {
         store,
         entities: Arc::new(move |id| matcher.entity(id).cloned()),
@@ -52,6 +53,7 @@ pub(super) async fn serve(
             let absent = joining.iter().filter(|(_, lag)| !lag.has_joined());
             absent
                 .map(|(role, _)| format!("role {role} has not joined its consumer group yet"))
+                .chain(health.problems())
                 .collect()
         }),
     };

@@ -17,9 +17,10 @@ use crate::domain::AlertMessage;
 use crate::model::Model;
 use crate::notify::Notifier;
 use crate::pipeline::{Emitter, Encoder, Reader};
+use crate::state::{SqliteState, State, TopicState};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Health, Metrics};
 use crate::text::{Dictionary, Matcher};
 use anyhow::Context as _;
 use std::collections::BTreeSet;
@@ -79,6 +80,28 @@ struct Parts {
     scoring: Option<(Arc<Reader>, Encoder)>,
     notifier: Notifier,
     link_base: String,
+    states: States,
+    /// What keeps a role from working.
+    health: Health,
+}
+
+/// Where the roles keep what they must remember.
+struct States {
+    detect: Arc<dyn State>,
+}
+
+/// With the embedded broker state is kept in a file, which outlives it, else in topics of the broker.
+fn states(config: &Config, connection: &Connection, producer: &Producer) -> anyhow::Result<States> {
+    if config.kafka.brokers == EMBEDDED {
+        let detect = SqliteState::open(&config.run.data_dir.join("state.db"), "detect")?;
+        return Ok(States {
+            detect: Arc::new(detect),
+        });
+    }
+    let (connection, producer) = (connection.clone(), producer.clone());
+    Ok(States {
+        detect: Arc::new(TopicState::detect(connection, producer)),
+    })
 }
 
 /// Opens the dictionary the configuration names.
@@ -184,8 +207,11 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         };
     let (broker, connection) = connect(&config).await?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let producer = Producer::new(&connection)?;
     let parts = Arc::new(Parts {
-        producer: Producer::new(&connection)?,
+        states: states(&config, &connection, &producer)?,
+        health: Health::default(),
+        producer,
         intake: Producer::with_timeout(&connection, INTAKE_TIMEOUT)?,
         emitter: Emitter::new(&connection),
         link_base: link_base(&config, address),

@@ -84,7 +84,7 @@ pub struct Detector {
     /// The first watermark, and the silence before it: since then an entity never mentioned was watched too.
     watched_since: Option<(Timestamp, Duration)>,
     entities: HashMap<EntityId, Entity>,
-    /// Log offset of the last record applied; -1 before the first.
+    /// Log offset of the last record applied or skipped; -1 before the first.
     as_of: i64,
     /// Log offset up to which the detector's own record is saved.
     saved: i64,
@@ -157,7 +157,12 @@ impl Detector {
         }
     }
 
-    /// Log offset of the last record applied.
+    /// Goes on behind a record that cannot be read.
+    pub fn skip(&mut self, offset: i64) {
+        self.as_of = self.as_of.max(offset);
+    }
+
+    /// Log offset of the last record applied or skipped.
     pub fn as_of(&self) -> Option<i64> {
         (self.as_of >= 0).then_some(self.as_of)
     }

@@ -59,6 +59,12 @@ pub struct Metrics {
     pub alerts: Family<IntCounterVec, 2>,
     /// Deliveries that ended, by endpoint and outcome ([`crate::domain::Outcome::name`]).
     pub deliveries: Family<IntCounterVec, 2>,
+    /// Seconds from a checkpoint of DETECT to what it saves being kept.
+    pub checkpoint_seconds: Histogram,
+    /// Entities restored when DETECT took partitions over.
+    pub entities_restored: IntCounter,
+    /// Times that a role could not read or write its state, by role.
+    pub state_errors: Family<IntCounterVec, 1>,
     /// Rows written to the store, by table.
     pub store_rows: Family<IntCounterVec, 1>,
 }
@@ -166,6 +172,20 @@ impl Metrics {
                 "Deliveries that ended.",
                 ["endpoint", "outcome"],
             ),
+            checkpoint_seconds: all.histogram(
+                "squall_checkpoint_seconds",
+                "Time from a checkpoint of what was learnt to its being kept.",
+                LATENCY_SECONDS,
+            ),
+            entities_restored: all.add(IntCounter::new(
+                "squall_entities_restored_total",
+                "Entities restored when partitions were taken over.",
+            )),
+            state_errors: all.counters(
+                "squall_state_errors_total",
+                "Times that state could not be read or written.",
+                ["role"],
+            ),
             store_rows: all.counters(
                 "squall_store_rows_total",
                 "Rows written to the store.",
@@ -264,6 +284,9 @@ mod tests {
         metrics.alerts.with(["negative-spike", "critical"]).inc();
         metrics.deliveries.with(["desk", "delivered"]).inc();
         metrics.store_rows.with(["posts"]).inc_by(2);
+        metrics.checkpoint_seconds.observe(0.02);
+        metrics.entities_restored.inc_by(9);
+        metrics.state_errors.with(["detect"]).inc();
 
         let text = metrics.render();
         for line in [
@@ -285,6 +308,10 @@ mod tests {
             "squall_alerts_total{rule=\"negative-spike\",severity=\"critical\"} 1",
             "squall_deliveries_total{endpoint=\"desk\",outcome=\"delivered\"} 1",
             "squall_store_rows_total{table=\"posts\"} 2",
+            "squall_checkpoint_seconds_bucket{le=\"0.01\"} 0",
+            "squall_checkpoint_seconds_bucket{le=\"0.025\"} 1",
+            "squall_entities_restored_total 9",
+            "squall_state_errors_total{role=\"detect\"} 1",
             concat!(
                 "squall_build_info{version=\"",
                 env!("CARGO_PKG_VERSION"),
