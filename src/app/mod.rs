@@ -193,8 +193,9 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
     let states = States::open(&config)?;
     let (broker, connection) = connect(&config).await?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let producer = Producer::new(&connection)?;
     let parts = Arc::new(Parts {
-        producer: Producer::new(&connection)?,
+        producer,
         intake: Producer::with_timeout(&connection, INTAKE_TIMEOUT)?,
         emitter: Emitter::new(&connection),
         link_base: link_base(&config, address),

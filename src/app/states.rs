@@ -18,8 +18,16 @@ impl States {
     /// What is wrong with it, with the remedy.
     pub fn open(config: &Config) -> StateResult<Self> {
         let embedded = config.kafka.brokers == EMBEDDED;
-        let open = || SqliteState::open(&config.run.data_dir.join(FILE), "notify");
+        let open = || SqliteState::open(&config.run.data_dir.join(FILE), "detect");
         Ok(Self(embedded.then(open).transpose()?))
+    }
+
+    /// What DETECT has learnt.
+    pub fn detect(&self, connection: &Connection, producer: &Producer) -> Arc<dyn State> {
+        match &self.0 {
+            Some(file) => Arc::new(file.of("detect")),
+            None => Arc::new(TopicState::detect(connection.clone(), producer.clone())),
+        }
     }
 
     /// NOTIFY's deliveries.

@@ -68,6 +68,12 @@ pub struct Metrics {
     pub deliveries_pending: Family<IntGaugeVec, 1>,
     /// Seconds by which the delivery that has waited longest for its next attempt is overdue, by endpoint.
     pub delivery_overdue_seconds: Family<GaugeVec, 1>,
+    /// Seconds from a checkpoint of DETECT to what it saves being kept.
+    pub checkpoint_seconds: Histogram,
+    /// Entities restored when DETECT took partitions over.
+    pub entities_restored: IntCounter,
+    /// Times that a role could not read or write its state, by role.
+    pub state_errors: Family<IntCounterVec, 1>,
     /// Rows written to the store, by table.
     pub store_rows: Family<IntCounterVec, 1>,
     /// Rows of each block.
@@ -192,6 +198,20 @@ impl Metrics {
                 "squall_delivery_overdue_seconds",
                 "Time by which the delivery that has waited longest for its next attempt is overdue.",
                 ["endpoint"],
+            ),
+            checkpoint_seconds: all.histogram(
+                "squall_checkpoint_seconds",
+                "Time from a checkpoint of what was learnt to its being kept.",
+                LATENCY_SECONDS,
+            ),
+            entities_restored: all.add(IntCounter::new(
+                "squall_entities_restored_total",
+                "Entities restored when partitions were taken over.",
+            )),
+            state_errors: all.counters(
+                "squall_state_errors_total",
+                "Times that state could not be read or written.",
+                ["role"],
             ),
             store_rows: all.counters(
                 "squall_store_rows_total",
@@ -325,6 +345,9 @@ mod tests {
         metrics.store_plan_age_seconds.set(2.0);
         metrics.records_expired.with(["news"]).inc_by(9);
         metrics.role_blocked.with(["store"]).set(1);
+        metrics.checkpoint_seconds.observe(0.02);
+        metrics.entities_restored.inc_by(9);
+        metrics.state_errors.with(["detect"]).inc();
 
         let text = metrics.render();
         for line in [
@@ -352,6 +375,10 @@ mod tests {
             "squall_store_plan_age_seconds 2",
             "squall_records_expired_total{topic=\"news\"} 9",
             "squall_role_blocked{what=\"store\"} 1",
+            "squall_checkpoint_seconds_bucket{le=\"0.01\"} 0",
+            "squall_checkpoint_seconds_bucket{le=\"0.025\"} 1",
+            "squall_entities_restored_total 9",
+            "squall_state_errors_total{role=\"detect\"} 1",
             concat!(
                 "squall_build_info{version=\"",
                 env!("CARGO_PKG_VERSION"),
