@@ -1,6 +1,7 @@
 //! Source offsets are done only after everything that came of their records was acknowledged.
 
 use crate::broker::{Acknowledged, Assignment, BrokerError, Commits, Record};
+use crate::faults;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -35,18 +36,21 @@ impl Ticket {
 /// A record and what must be acknowledged before it is done.
 pub type Pending = (Ticket, Vec<Acknowledged>);
 
-/// Awaits acknowledgements in the order given and marks the records as done, until the sender hangs up.
+/// Awaits acknowledgements in the order given and marks the records as done, until the sender hangs up. Between the
+/// two it reaches `point`, see [`faults`].
 ///
 /// # Errors
 /// The first record that the producer could not write: the role must end, nothing behind it is committed.
 pub async fn acknowledge(
     mut pending: mpsc::Receiver<Pending>,
     commits: Commits,
+    point: &'static str,
 ) -> Result<(), BrokerError> {
     while let Some((ticket, acknowledged)) = pending.recv().await {
         for one in acknowledged {
             one.await?;
         }
+        faults::reach(point);
         commits.done(
             &ticket.topic,
             ticket.partition,

@@ -46,7 +46,7 @@ pub async fn run(
 ) -> Result<(), RoleError> {
     let lag = consumer.lag();
     let (to_acknowledge, pending) = mpsc::channel::<Pending>(IN_FLIGHT);
-    let acknowledging = tokio::spawn(acknowledge(pending, consumer.commits()));
+    let acknowledging = tokio::spawn(acknowledge(pending, consumer.commits(), "detect.decided"));
     let mut detectors: HashMap<i32, Detector> = HashMap::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {

@@ -123,7 +123,8 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
     let (to_release, mut told) = mpsc::channel::<Told>(RECORDS);
     let (to_acknowledge, pending) = mpsc::channel::<Pending>(RECORDS);
 
-    let mut acknowledging = tokio::spawn(acknowledge(pending, consumer.commits()));
+    let mut acknowledging =
+        tokio::spawn(acknowledge(pending, consumer.commits(), "score.produced"));
     let stage = ReadStage {
         reader,
         encoder,
