@@ -3,6 +3,7 @@
 //! [`Store`] is a seam: [`sqlite`] implements it for the embedded default; the production database goes
 //! behind the same trait.
 
+pub mod clickhouse;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod sqlite;
