@@ -2,7 +2,11 @@
 //! and their metadata, and lives through whatever happens to squall.
 
 use crate::setup::PARTITIONS;
-use rdkafka::mocking::MockCluster;
+use rdkafka::ClientConfig;
+use rdkafka::bindings::{
+    rd_kafka_handle_mock_cluster, rd_kafka_mock_group_initial_rebalance_delay_ms,
+};
+use rdkafka::producer::{BaseProducer, Producer as _};
 use squall::broker::topics;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -12,9 +16,25 @@ pub const HOST: &str = "--host-broker";
 /// Topics that posts come from.
 pub const SOURCES: [&str; 2] = ["news", "social"];
 
+/// How long the first member of a group waits for others. The mock's own 3 s are longer than the members' session, which
+/// it takes for ended meanwhile: a group that was empty would never form again.
+const FIRST_MEMBER_WAITS_MS: i32 = 300;
+
 /// Hosts a broker until its input ends; the address is the first line of its output.
 pub fn host() -> Result<(), Box<dyn std::error::Error>> {
-    let cluster = MockCluster::new(1)?;
+    let client: BaseProducer = ClientConfig::new()
+        .set("test.mock.num.brokers", "1")
+        .set("bootstrap.servers", "mock")
+        .create()?;
+    let cluster = client
+        .client()
+        .mock_cluster()
+        .ok_or("the client has no mock cluster")?;
+    // SAFETY: both take a live client, and the cluster of one lives as long as it.
+    unsafe {
+        let cluster = rd_kafka_handle_mock_cluster(client.client().native_ptr());
+        rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, FIRST_MEMBER_WAITS_MS);
+    }
     let sources = SOURCES.map(|topic| (topic, PARTITIONS));
     for (topic, partitions) in topics::own(PARTITIONS).into_iter().chain(sources) {
         cluster.create_topic(topic, partitions, 1)?;

@@ -97,7 +97,12 @@ impl Database {
     /// The rows that a query answers with, as text.
     pub async fn rows(&self, sql: &str) -> anyhow::Result<Vec<Vec<String>>> {
         let url = format!("{}/?database={}", self.address, self.name);
-        let response = self.client.post(url).body(format!("{sql} FORMAT TSV")).send().await?;
+        let response = self
+            .client
+            .post(url)
+            .body(format!("{sql} FORMAT TSV"))
+            .send()
+            .await?;
         let (status, text) = (response.status(), response.text().await?);
         if !status.is_success() {
             bail!("{sql}: {text}");

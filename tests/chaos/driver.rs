@@ -23,7 +23,9 @@ pub async fn run(place: &Place<'_>, seed: u64) -> Outcome {
     let begun = Instant::now();
     let mut outcome = Outcome::new(seed);
     if let Err(problem) = attempt(place, seed, &mut outcome).await {
-        outcome.failures.push(format!("the run itself: {problem:#}"));
+        outcome
+            .failures
+            .push(format!("the run itself: {problem:#}"));
     }
     outcome.seconds = begun.elapsed().as_secs_f64();
     outcome
@@ -48,7 +50,9 @@ pub async fn end(mut stage: Stage<'_>, faults: &str, outcome: &mut Outcome) -> a
     if behind.is_empty() {
         outcome.failures.extend(stage.end_all().await);
     } else {
-        outcome.failures.push(format!("not worked through: {}", behind.join(", ")));
+        outcome
+            .failures
+            .push(format!("not worked through: {}", behind.join(", ")));
     }
     check::check(&mut stage, outcome).await
 }
@@ -111,7 +115,8 @@ pub async fn work_through(stage: &mut Stage<'_>, faults: &str) -> anyhow::Result
         loop {
             stage.look_after(|| (faults.to_owned(), Duration::ZERO))?;
             let (broker, asked) = (stage.setup.broker.clone(), ends.clone());
-            let behind = tokio::task::spawn_blocking(move || kafka::behind(&broker, role, &asked)).await??;
+            let behind =
+                tokio::task::spawn_blocking(move || kafka::behind(&broker, role, &asked)).await??;
             if behind.is_empty() {
                 break;
             }

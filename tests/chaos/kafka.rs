@@ -17,7 +17,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Record {
     pub partition: i32,
     pub offset: i64,
-    pub key: Vec<u8>,
     /// None for a key that was removed.
     pub payload: Option<Vec<u8>>,
 }
@@ -55,7 +54,6 @@ pub fn read(broker: &str, topic: &str, partitions: i32) -> KafkaResult<(Vec<Reco
         records.push(Record {
             partition: message.partition(),
             offset: message.offset(),
-            key: message.key().unwrap_or_default().to_vec(),
             payload: message.payload().map(<[u8]>::to_vec),
         });
         if left.get(&message.partition()) <= Some(&(message.offset() + 1)) {
@@ -84,7 +82,11 @@ pub fn ends(broker: &str, topics: &[&str]) -> KafkaResult<Ends> {
     let client = client(broker, "chaos-reader")?;
     let metadata = client.fetch_metadata(None, TIMEOUT)?;
     let mut ends = Ends::new();
-    for topic in metadata.topics().iter().filter(|topic| topics.contains(&topic.name())) {
+    for topic in metadata
+        .topics()
+        .iter()
+        .filter(|topic| topics.contains(&topic.name()))
+    {
         for partition in 0..topic.partitions().len() as i32 {
             let (_, high) = client.fetch_watermarks(topic.name(), partition, TIMEOUT)?;
             if high > 0 {
@@ -112,7 +114,10 @@ pub fn behind(broker: &str, role: &str, ends: &Ends) -> KafkaResult<Vec<String>>
         };
         let end = ends.get(&key).copied().unwrap_or(0);
         if committed < end {
-            behind.push(format!("{role} {}:{} at {committed} of {end}", key.0, key.1));
+            behind.push(format!(
+                "{role} {}:{} at {committed} of {end}",
+                key.0, key.1
+            ));
         }
     }
     Ok(behind)

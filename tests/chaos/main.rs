@@ -49,7 +49,10 @@ fn main() -> ExitCode {
         .worker_threads(2)
         .enable_all()
         .build();
-    match runtime.map_err(anyhow::Error::new).and_then(|runtime| runtime.block_on(all(options))) {
+    match runtime
+        .map_err(anyhow::Error::new)
+        .and_then(|runtime| runtime.block_on(all(options)))
+    {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => ended(Err(error)),
@@ -94,7 +97,10 @@ async fn all(options: Options) -> anyhow::Result<bool> {
     std::fs::create_dir_all(&folder)?;
     let model = folder.join("model");
     model::write(&model).map_err(|error| anyhow::anyhow!("the model: {error}"))?;
-    let broken = Scenario::ALL.iter().copied().filter(|scenario| options.wants(*scenario));
+    let broken = Scenario::ALL
+        .iter()
+        .copied()
+        .filter(|scenario| options.wants(*scenario));
     let runs = (0..options.runs).map(|n| Job::Run(options.seed + n));
     let shared = Arc::new(Shared {
         program: setup::copy_program(&folder)?,
@@ -107,7 +113,8 @@ async fn all(options: Options) -> anyhow::Result<bool> {
     });
     let mut workers = Vec::new();
     for worker in 0..options.parallel.min(shared.jobs.len()) {
-        let Some(server) = Server::start(&shared.folder.join(format!("clickhouse-{worker}")))? else {
+        let Some(server) = Server::start(&shared.folder.join(format!("clickhouse-{worker}")))?
+        else {
             let _ = std::fs::remove_dir_all(&shared.folder);
             return Ok(true);
         };
@@ -143,7 +150,11 @@ async fn work(shared: Arc<Shared>, server: Server) -> anyhow::Result<()> {
             Job::Broken(scenario) => format!("broken-{}", scenario.promise()),
         };
         let folder = shared.folder.join(&name);
-        let database = server.database(&format!("chaos_{}_{}", std::process::id(), name.replace('-', "_")))?;
+        let database = server.database(&format!(
+            "chaos_{}_{}",
+            std::process::id(),
+            name.replace('-', "_")
+        ))?;
         let place = Place {
             folder: &folder,
             program: &shared.program,
@@ -161,7 +172,11 @@ async fn work(shared: Arc<Shared>, server: Server) -> anyhow::Result<()> {
                 println!("broken={}: {outcome}", scenario.promise());
                 let noticed = outcome.doubled > 0;
                 if !noticed {
-                    shared.missed.lock().expect("no worker has panicked").push(*scenario);
+                    shared
+                        .missed
+                        .lock()
+                        .expect("no worker has panicked")
+                        .push(*scenario);
                 }
                 !noticed
             }
@@ -180,6 +195,10 @@ fn finish(shared: &Shared, folder: &Path, outcome: &Outcome) -> std::io::Result<
     if !outcome.is_ok() {
         std::fs::write(folder.join("outcome.txt"), outcome.to_string())?;
     }
-    shared.totals.lock().expect("no worker has panicked").add(outcome);
+    shared
+        .totals
+        .lock()
+        .expect("no worker has panicked")
+        .add(outcome);
     Ok(())
 }

@@ -59,21 +59,39 @@ fn weights() -> Result<HashMap<String, Tensor>, Error> {
     let diagonal = |value| (0..WIDTH).map(|i| (i, i, value)).collect::<Vec<_>>();
     let layer = "bert.encoder.layer.0";
     // Each kind of word has a direction of its own.
-    let directions = [(1, 0, 1.0), (2, 7, 1.0), (3, 6, 1.0), (4, 1, 1.0), (5, 2, 1.0)];
+    let directions = [
+        (1, 0, 1.0),
+        (2, 7, 1.0),
+        (3, 6, 1.0),
+        (4, 1, 1.0),
+        (5, 2, 1.0),
+    ];
     put("bert.embeddings.word_embeddings", WORDS.len(), &directions)?;
     put("bert.embeddings.position_embeddings", 64, &[])?;
     put("bert.embeddings.token_type_embeddings", 2, &[])?;
     put(&format!("{layer}.attention.self.query"), WIDTH, &[])?;
     put(&format!("{layer}.attention.self.key"), WIDTH, &[])?;
-    put(&format!("{layer}.attention.self.value"), WIDTH, &diagonal(1.0))?;
-    put(&format!("{layer}.attention.output.dense"), WIDTH, &diagonal(1.0))?;
+    put(
+        &format!("{layer}.attention.self.value"),
+        WIDTH,
+        &diagonal(1.0),
+    )?;
+    put(
+        &format!("{layer}.attention.output.dense"),
+        WIDTH,
+        &diagonal(1.0),
+    )?;
     put(&format!("{layer}.intermediate.dense"), WIDTH, &[])?;
     put(&format!("{layer}.output.dense"), WIDTH, &[])?;
     // Small, so that tanh leaves it as it is.
     put("bert.pooler.dense", WIDTH, &diagonal(0.05))?;
     // Against a direction that no word has: exactly 0 where the word is missing.
     let far = 2000.0;
-    put("classifier", 3, &[(0, 1, far), (0, 3, -far), (2, 2, far), (2, 3, -far)])?;
+    put(
+        "classifier",
+        3,
+        &[(0, 1, far), (0, 3, -far), (2, 2, far), (2, 3, -far)],
+    )?;
 
     let biases: Vec<(String, usize)> = weights
         .iter()
@@ -81,11 +99,18 @@ fn weights() -> Result<HashMap<String, Tensor>, Error> {
         .map(|(name, tensor)| (name.replace(".weight", ".bias"), tensor.dims()[0]))
         .collect();
     for (name, width) in biases {
-        weights.insert(name, Tensor::zeros(width, candle_core::DType::F32, &Device::Cpu)?);
+        weights.insert(
+            name,
+            Tensor::zeros(width, candle_core::DType::F32, &Device::Cpu)?,
+        );
     }
     let neutral = Tensor::new(&[0f32, 4.0, 0.0], &Device::Cpu)?;
     weights.insert("classifier.bias".to_owned(), neutral);
-    for norm in ["bert.embeddings", &format!("{layer}.attention.output"), &format!("{layer}.output")] {
+    for norm in [
+        "bert.embeddings",
+        &format!("{layer}.attention.output"),
+        &format!("{layer}.output"),
+    ] {
         let ones = Tensor::ones(WIDTH, candle_core::DType::F32, &Device::Cpu)?;
         weights.insert(format!("{norm}.LayerNorm.bias"), ones.zeros_like()?);
         weights.insert(format!("{norm}.LayerNorm.weight"), ones);

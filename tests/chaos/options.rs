@@ -4,7 +4,8 @@ use crate::scenarios::Scenario;
 
 /// Runs of the test.
 const RUNS: u64 = 20;
-const HELP: &str = "usage: chaos [--runs N] [--seed S] [--parallel P] [--broken token|plan|repeats]";
+const HELP: &str =
+    "usage: chaos [--runs N] [--seed S] [--parallel P] [--broken token|plan|repeats]";
 
 /// What is asked for.
 #[derive(Debug)]
@@ -25,13 +26,17 @@ impl Options {
             runs: RUNS,
             seed: 1,
             parallel: 2,
-            broken: Scenario::ALL.map(|scenario| scenario.promise().to_owned()).into(),
+            broken: Scenario::ALL
+                .map(|scenario| scenario.promise().to_owned())
+                .into(),
         };
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             let mut number = || {
                 let value = arguments.next().unwrap_or_default();
-                value.parse::<u64>().map_err(|_| format!("{argument} wants a number, not '{value}': {HELP}"))
+                value
+                    .parse::<u64>()
+                    .map_err(|_| format!("{argument} wants a number, not '{value}': {HELP}"))
             };
             match argument.as_str() {
                 "--runs" => {
@@ -61,6 +66,8 @@ impl Options {
 
     /// Whether this promise is to be switched off.
     pub fn wants(&self, scenario: Scenario) -> bool {
-        self.broken.iter().any(|promise| promise == scenario.promise())
+        self.broken
+            .iter()
+            .any(|promise| promise == scenario.promise())
     }
 }

@@ -83,7 +83,10 @@ impl Plan {
                 50..65 => (at, Act::Requests(Fault::Failed, few)),
                 65..75 => (at, Act::Requests(Fault::Silent, few)),
                 75..85 => (at, Act::Requests(Fault::Flaky, 10)),
-                _ => (at, Act::StopStore(Duration::from_millis(rng.random_range(500..2500)))),
+                _ => (
+                    at,
+                    Act::StopStore(Duration::from_millis(rng.random_range(500..2500))),
+                ),
             });
         }
         acts.sort_by_key(|(at, _)| *at);

@@ -209,7 +209,11 @@ impl Feed {
 
     /// Id of one of the last posts of the source.
     fn earlier(&mut self, source: &str) -> Option<String> {
-        let last = self.known.iter().rev().filter(|(other, _)| *other == source);
+        let last = self
+            .known
+            .iter()
+            .rev()
+            .filter(|(other, _)| *other == source);
         let last: Vec<&String> = last.take(20).map(|(_, id)| id).collect();
         let index = self.rng.random_range(0..last.len().max(1));
         last.get(index).map(|id| (*id).clone())

@@ -27,9 +27,7 @@ impl Process {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()?;
-        Ok(Self {
-            child,
-        })
+        Ok(Self { child })
     }
 
     /// Sends a signal, `-KILL` for example. A process that has ended takes none.

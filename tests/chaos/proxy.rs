@@ -194,12 +194,20 @@ impl Shared {
         fault
     }
 
-    async fn forward(&self, method: Method, uri: &Uri, headers: axum::http::HeaderMap, body: Bytes) -> Response {
+    async fn forward(
+        &self,
+        method: Method,
+        uri: &Uri,
+        headers: axum::http::HeaderMap,
+        body: Bytes,
+    ) -> Response {
         let url = format!("{}{uri}", self.target);
         let mut request = self.client.request(method, url).body(body);
         for (name, value) in &headers {
             // The length is known now, and the connection is our own.
-            if !["host", "connection", "transfer-encoding", "content-length"].contains(&name.as_str()) {
+            if !["host", "connection", "transfer-encoding", "content-length"]
+                .contains(&name.as_str())
+            {
                 request = request.header(name, value);
             }
         }
@@ -213,7 +221,9 @@ impl Shared {
                 let mut response = Response::new(Body::from(body));
                 *response.status_mut() = status;
                 for (name, value) in &headers {
-                    if !["connection", "transfer-encoding", "content-length"].contains(&name.as_str()) {
+                    if !["connection", "transfer-encoding", "content-length"]
+                        .contains(&name.as_str())
+                    {
                         response.headers_mut().append(name, value.clone());
                     }
                 }
@@ -228,9 +238,13 @@ impl Shared {
 /// one request, so that a stopped database is at once not there.
 async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let work = tokio::spawn(async move { answer(&shared, request).await });
-    let mut response = work.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
+    let mut response = work
+        .await
+        .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
     let close = axum::http::HeaderValue::from_static("close");
-    response.headers_mut().insert(axum::http::header::CONNECTION, close);
+    response
+        .headers_mut()
+        .insert(axum::http::header::CONNECTION, close);
     response
 }
 
@@ -241,9 +255,19 @@ async fn answer(shared: &Shared, request: Request) -> Response {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let statement = statement(&parts.uri, &body);
-    let insert = statement.trim_start().to_ascii_uppercase().starts_with("INSERT");
+    let insert = statement
+        .trim_start()
+        .to_ascii_uppercase()
+        .starts_with("INSERT");
     let fault = shared.fault(insert, &statement);
-    let forward = || shared.forward(parts.method.clone(), &parts.uri, parts.headers.clone(), body.clone());
+    let forward = || {
+        shared.forward(
+            parts.method.clone(),
+            &parts.uri,
+            parts.headers.clone(),
+            body.clone(),
+        )
+    };
     match fault {
         Fault::None => forward().await,
         Fault::Unanswered => {
@@ -256,7 +280,12 @@ async fn answer(shared: &Shared, request: Request) -> Response {
         }
         Fault::Failed | Fault::Flaky => {
             let text = "Code: 241. DB::Exception: memory limit exceeded (a fault of the test)";
-            (StatusCode::INTERNAL_SERVER_ERROR, [("x-clickhouse-exception-code", "241")], text).into_response()
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                [("x-clickhouse-exception-code", "241")],
+                text,
+            )
+                .into_response()
         }
         Fault::Silent => silence().await,
     }

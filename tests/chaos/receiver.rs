@@ -102,7 +102,11 @@ async fn receive(
     let body: Value = serde_json::from_str(&body).unwrap_or_default();
     let field = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let said = (field(&body["data"]["alert_id"]), field(&body["type"]));
-    let mood = endpoint.bytes().chain(id.bytes()).fold(0u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % 16;
+    let mood = endpoint
+        .bytes()
+        .chain(id.bytes())
+        .fold(0u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
+        % 16;
     let first = {
         let mut received = notes.lock();
         let entry = received.entry((endpoint, id)).or_default();

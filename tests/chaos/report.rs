@@ -77,7 +77,10 @@ impl fmt::Display for Outcome {
 }
 
 fn listed(hits: &BTreeMap<String, u64>) -> String {
-    let all: Vec<String> = hits.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let all: Vec<String> = hits
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
     match all.is_empty() {
         true => "none".to_owned(),
         false => all.join(", "),

@@ -46,13 +46,20 @@ pub async fn run(place: &Place<'_>, scenario: Scenario) -> Outcome {
     let mut outcome = Outcome::new(0);
     let faults = format!("broken={}", scenario.promise());
     if let Err(problem) = sequence(place, scenario, &faults, &mut outcome).await {
-        outcome.failures.push(format!("the run itself: {problem:#}"));
+        outcome
+            .failures
+            .push(format!("the run itself: {problem:#}"));
     }
     outcome.seconds = begun.elapsed().as_secs_f64();
     outcome
 }
 
-async fn sequence(place: &Place<'_>, scenario: Scenario, faults: &str, outcome: &mut Outcome) -> anyhow::Result<()> {
+async fn sequence(
+    place: &Place<'_>,
+    scenario: Scenario,
+    faults: &str,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
     let mut stage = Stage::new(place).await?;
     let mut feed = Feed::new(1, STEPS);
     match scenario {
@@ -60,7 +67,10 @@ async fn sequence(place: &Place<'_>, scenario: Scenario, faults: &str, outcome: 
             stage.proxy.set_for(POSTS, Fault::Unanswered, 1);
             stage.start(0, faults)?;
             steps(&mut stage, &mut feed, STEPS)?;
-            until("an insert is made and not answered", || stage.proxy.left() == 0).await?;
+            until("an insert is made and not answered", || {
+                stage.proxy.left() == 0
+            })
+            .await?;
         }
         Scenario::Plan => {
             let late = Duration::from_secs(12);

@@ -126,8 +126,11 @@ impl<'a> Stage<'a> {
     pub async fn written(&mut self) -> anyhow::Result<&Written> {
         for (topic, delivery, meant) in std::mem::take(&mut self.under_way) {
             let delivery = delivery.await.context("the producer has ended")?;
-            let at = delivery.map_err(|(error, _)| error).context("the producer")?;
-            self.written.insert((topic.to_owned(), at.partition, at.offset), meant);
+            let at = delivery
+                .map_err(|(error, _)| error)
+                .context("the producer")?;
+            self.written
+                .insert((topic.to_owned(), at.partition, at.offset), meant);
         }
         Ok(&self.written)
     }
@@ -203,7 +206,10 @@ impl<'a> Stage<'a> {
 
     /// Continues the paused whose time has come, and starts others in the places of those that have ended: `next` says
     /// with which faults, and how long after the end.
-    pub fn look_after(&mut self, mut next: impl FnMut() -> (String, Duration)) -> anyhow::Result<()> {
+    pub fn look_after(
+        &mut self,
+        mut next: impl FnMut() -> (String, Duration),
+    ) -> anyhow::Result<()> {
         if !self.broker.lives() {
             bail!("the broker has ended by itself");
         }
@@ -242,16 +248,22 @@ impl<'a> Stage<'a> {
             }
         }
         for slot in &mut self.slots {
-            let Some(mut process) = slot.process.take() else { continue };
+            let Some(mut process) = slot.process.take() else {
+                continue;
+            };
             let status = loop {
                 match process.ended() {
-                    None if Instant::now() < until => tokio::time::sleep(Duration::from_millis(30)).await,
+                    None if Instant::now() < until => {
+                        tokio::time::sleep(Duration::from_millis(30)).await
+                    }
                     status => break status,
                 }
             };
             match status {
                 Some(status) if status.success() => {}
-                Some(status) => failures.push(format!("{} has not ended well: {status}", slot.name)),
+                Some(status) => {
+                    failures.push(format!("{} has not ended well: {status}", slot.name))
+                }
                 None => failures.push(format!("{} has not ended after SIGTERM", slot.name)),
             }
         }

@@ -32,7 +32,10 @@ pub(super) async fn check(
 
 async fn stored(stage: &Stage<'_>) -> anyhow::Result<Vec<AlertMessage>> {
     // JSON in a column of text: backslashes are doubled in TSV, so it is sent in base64.
-    let rows = stage.database.rows("SELECT base64Encode(message) FROM alerts FINAL").await?;
+    let rows = stage
+        .database
+        .rows("SELECT base64Encode(message) FROM alerts FINAL")
+        .await?;
     let read = |row: Vec<String>| -> anyhow::Result<AlertMessage> {
         use base64::Engine as _;
         let bytes = base64::engine::general_purpose::STANDARD.decode(&row[0])?;
@@ -54,12 +57,23 @@ fn inconsistent(messages: &[AlertMessage]) -> Vec<String> {
     }
     for (alert, mut life) in lives {
         life.sort_by_key(|message| message.revision);
-        let numbered = life.iter().zip(0..).all(|(message, number)| message.revision == number);
-        let opened = life.iter().filter(|message| message.kind == AlertKind::Opened).count();
-        let ends = |message: &&&AlertMessage| matches!(message.kind, AlertKind::Resolved | AlertKind::Retracted);
+        let numbered = life
+            .iter()
+            .zip(0..)
+            .all(|(message, number)| message.revision == number);
+        let opened = life
+            .iter()
+            .filter(|message| message.kind == AlertKind::Opened)
+            .count();
+        let ends = |message: &&&AlertMessage| {
+            matches!(message.kind, AlertKind::Resolved | AlertKind::Retracted)
+        };
         let last_only = life.iter().rev().skip(1).filter(ends).count() == 0;
         if !numbered || opened != 1 || life[0].kind != AlertKind::Opened || !last_only {
-            let kinds: Vec<_> = life.iter().map(|message| (message.revision, message.kind)).collect();
+            let kinds: Vec<_> = life
+                .iter()
+                .map(|message| (message.revision, message.kind))
+                .collect();
             wrong.push(format!("alert {alert} is {kinds:?}"));
         }
     }
@@ -74,9 +88,14 @@ async fn deliveries(
 ) -> anyhow::Result<()> {
     let mut wrong = Vec::new();
     let mut received = stage.receiver.received();
-    let rows = stage.database.rows("SELECT DISTINCT message_id, endpoint FROM deliveries FINAL WHERE outcome = 'delivered'");
-    let mut noted: HashMap<(String, String), ()> =
-        rows.await?.into_iter().map(|row| ((row[1].clone(), row[0].clone()), ())).collect();
+    let rows = stage.database.rows(
+        "SELECT DISTINCT message_id, endpoint FROM deliveries FINAL WHERE outcome = 'delivered'",
+    );
+    let mut noted: HashMap<(String, String), ()> = rows
+        .await?
+        .into_iter()
+        .map(|row| ((row[1].clone(), row[0].clone()), ()))
+        .collect();
     for message in stored {
         for endpoint in ENDPOINTS {
             let key = (endpoint.to_owned(), message.id.clone());
@@ -89,18 +108,38 @@ async fn deliveries(
             };
             outcome.delivered += 1;
             outcome.redelivered += came.accepted as usize - 1;
-            let said = (message.alert_id.clone(), message.kind.event_type().to_owned());
+            let said = (
+                message.alert_id.clone(),
+                message.kind.event_type().to_owned(),
+            );
             if came.bodies.keys().any(|body| *body != said) {
-                wrong.push(format!("{} came as {:?}, not {said:?}", message.id, came.bodies));
+                wrong.push(format!(
+                    "{} came as {:?}, not {said:?}",
+                    message.id, came.bodies
+                ));
             }
         }
     }
-    wrong.extend(received.into_keys().map(|key| format!("{key:?} was received, but is no stored message")));
-    wrong.extend(noted.into_keys().map(|key| format!("{key:?} is in deliveries, but is no stored message")));
+    wrong.extend(
+        received
+            .into_keys()
+            .map(|key| format!("{key:?} was received, but is no stored message")),
+    );
+    wrong.extend(
+        noted
+            .into_keys()
+            .map(|key| format!("{key:?} is in deliveries, but is no stored message")),
+    );
     // Only what dies in the middle of a delivery may deliver again.
-    let undisturbed = outcome.hits.keys().all(|hit| !hit.starts_with("process") && !hit.starts_with("kill"));
+    let undisturbed = outcome
+        .hits
+        .keys()
+        .all(|hit| !hit.starts_with("process") && !hit.starts_with("kill"));
     if undisturbed && outcome.redelivered > 0 {
-        wrong.push(format!("{} repeated, though no process was disturbed", outcome.redelivered));
+        wrong.push(format!(
+            "{} repeated, though no process was disturbed",
+            outcome.redelivered
+        ));
     }
     note("deliveries", wrong, outcome);
     Ok(())

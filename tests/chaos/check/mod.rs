@@ -66,7 +66,10 @@ fn rounded(cell: String) -> String {
     match cell.parse::<f64>() {
         Ok(number) if cell.contains(['.', 'e']) => {
             let digits = format!("{number:.3}");
-            digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+            digits
+                .trim_end_matches('0')
+                .trim_end_matches('.')
+                .to_owned()
         }
         _ => cell,
     }
@@ -86,7 +89,11 @@ fn differences(
             wrong.push(format!("[{row}] is there {count} times, not {wanted}"));
         }
     }
-    wrong.extend(expected.into_iter().map(|(row, wanted)| format!("[{row}] is missing ({wanted})")));
+    wrong.extend(
+        expected
+            .into_iter()
+            .map(|(row, wanted)| format!("[{row}] is missing ({wanted})")),
+    );
     note(what, wrong, outcome);
 }
 
@@ -94,6 +101,8 @@ fn differences(
 fn note(what: &str, wrong: Vec<String>, outcome: &mut Outcome) {
     if !wrong.is_empty() {
         let shown = wrong[..wrong.len().min(SHOWN)].join("; ");
-        outcome.failures.push(format!("{what}: {} wrong: {shown}", wrong.len()));
+        outcome
+            .failures
+            .push(format!("{what}: {} wrong: {shown}", wrong.len()));
     }
 }

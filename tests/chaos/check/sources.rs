@@ -29,7 +29,10 @@ pub(super) async fn check(stage: &mut Stage<'_>, outcome: &mut Outcome) -> anyho
         rows.entry(offset(&row)?).or_default().posts.push(post);
         outcome.posts += 1;
     }
-    for row in database.rows("SELECT topic, partition, offset FROM dead_letters").await? {
+    for row in database
+        .rows("SELECT topic, partition, offset FROM dead_letters")
+        .await?
+    {
         rows.entry(offset(&row)?).or_default().dead_letters += 1;
         outcome.dead_letters += 1;
     }
@@ -47,7 +50,10 @@ pub(super) async fn check(stage: &mut Stage<'_>, outcome: &mut Outcome) -> anyho
         }
     }
     wrong.sort();
-    wrong.extend(rows.into_keys().map(|place| format!("{place:?} was never written")));
+    wrong.extend(
+        rows.into_keys()
+            .map(|place| format!("{place:?} was never written")),
+    );
     note("source records", wrong, outcome);
 
     let broker = stage.setup.broker.clone();
@@ -67,7 +73,8 @@ fn problem((topic, partition, offset): &Offset, meant: &Meant, found: &Rows) -> 
         Meant::Post { id, entities } if (posts, letters) == (1, 0) => {
             let origin = format!("{}:{topic}:{partition}:{offset}", crate::setup::EPOCH);
             let expected = (id.clone().unwrap_or(origin), entities.clone());
-            (found.posts[0] != expected).then(|| format!("is {:?}, not {expected:?}", found.posts[0]))
+            (found.posts[0] != expected)
+                .then(|| format!("is {:?}, not {expected:?}", found.posts[0]))
         }
         _ => Some(format!("has {posts} posts and {letters} dead letters")),
     }
