@@ -161,9 +161,7 @@ impl<'a> Stage<'a> {
 
     /// SIGTERM: another starts in its place when it has ended.
     pub fn terminate(&mut self, slot: usize) {
-        if let Some(process) = &self.slots[slot].process {
-            process.signal("-TERM");
-            self.slots[slot].ending = true;
+        if self.end(slot) {
             *self.done.entry("ended").or_default() += 1;
         }
     }
@@ -188,11 +186,20 @@ impl<'a> Stage<'a> {
 
     /// It leaves.
     pub fn remove(&mut self) {
-        if let Some(process) = &self.slots[THIRD].process {
-            process.signal("-TERM");
-            self.slots[THIRD].ending = true;
+        if self.end(THIRD) {
             *self.done.entry("removed").or_default() += 1;
         }
+    }
+
+    /// Tells a process to end, once: a second signal would end it at once.
+    fn end(&mut self, slot: usize) -> bool {
+        let slot = &mut self.slots[slot];
+        let process = slot.process.as_ref().filter(|_| !slot.ending);
+        if let Some(process) = process {
+            process.signal("-TERM");
+            slot.ending = true;
+        }
+        process.is_some()
     }
 
     /// Continues whatever was paused, and starts what is missing, at once.
@@ -242,10 +249,8 @@ impl<'a> Stage<'a> {
     pub async fn end_all(&mut self) -> Vec<String> {
         let until = Instant::now() + END;
         let mut failures = Vec::new();
-        for slot in &mut self.slots {
-            if let Some(process) = &slot.process {
-                process.signal("-TERM");
-            }
+        for slot in 0..self.slots.len() {
+            self.end(slot);
         }
         for slot in &mut self.slots {
             let Some(mut process) = slot.process.take() else {
