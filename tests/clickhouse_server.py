@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """ClickHouse's HTTP interface for tests, over the engine itself (the wheel `chdb-core`), in one process.
 
-    clickhouse_server.py --data FOLDER [--port 0]
+    clickhouse_server.py [--data FOLDER] [--port 0]
 
 Binds 127.0.0.1 and prints `listening 127.0.0.1:PORT` when it answers. Ends when its standard input closes, so it
-does not outlive whoever started it, and on SIGTERM. What was inserted is in FOLDER and there after a restart.
+does not outlive whoever started it, and on SIGTERM. What was inserted is in FOLDER and there after a restart; without
+one it is kept in a temporary folder and removed at the end.
 
 SQUALL_CLICKHOUSE_USER and SQUALL_CLICKHOUSE_PASSWORD, when set, are asked of every request. Not understood: compression,
-sessions, roles, access rights (the engine has none here); CREATE USER and the like therefore fail.
+sessions, roles, parameters in a form; access rights, of which the engine has none here.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import os
 import queue
 import re
 import signal
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
@@ -219,13 +221,22 @@ class Server(ThreadingHTTPServer):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder of the engine's data")
+    parser.add_argument("--data", help="folder of the engine's data")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--connections", type=int, default=8, help="requests at once; further ones wait")
     arguments = parser.parse_args()
 
-    server = Server(arguments.port, Connections(arguments.data, arguments.connections))
-    stopping = lambda *_: threading.Thread(target=server.shutdown).start()
+    with contextlib.ExitStack() as stack:
+        folder = arguments.data or stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        serve(arguments.port, Connections(folder, arguments.connections))
+
+
+def serve(port, connections):
+    server = Server(port, connections)
+
+    def stopping(*_):
+        threading.Thread(target=server.shutdown).start()
+
     signal.signal(signal.SIGTERM, stopping)
     signal.signal(signal.SIGINT, stopping)
 
@@ -237,7 +248,7 @@ def main():
     threading.Thread(target=until_input_closes, daemon=True).start()
     print("listening 127.0.0.1:%d" % server.server_address[1], flush=True)
     server.serve_forever()
-    server.connections.close()
+    connections.close()
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ use crate::model::Model;
 use crate::notify::Notifier;
 use crate::pipeline::{Emitter, Encoder, Reader};
 use crate::store::Store;
+use crate::store::clickhouse::ClickHouseStore;
 use crate::store::sqlite::SqliteStore;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Health, Metrics};
 use crate::text::{Dictionary, Matcher};
 use anyhow::Context as _;
 use std::collections::BTreeSet;
@@ -74,6 +75,7 @@ struct Parts {
     intake: Producer,
     emitter: Emitter,
     metrics: Metrics,
+    health: Health,
     matcher: Arc<Matcher>,
     store: Option<Arc<dyn Store>>,
     scoring: Option<(Arc<Reader>, Encoder)>,
@@ -109,11 +111,14 @@ pub fn notifier(config: &Config) -> anyhow::Result<Notifier> {
     Notifier::new(&config.notify, &config.endpoints).map_err(|errors| all("endpoints", &errors))
 }
 
-/// Opens the store of the configuration.
+/// Opens the store of the configuration: ClickHouse where `clickhouse.url` names a server, which is not reached yet.
 ///
 /// # Errors
 /// When it cannot be opened, with its place and the remedy.
 pub fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    if !config.clickhouse.url.is_empty() {
+        return Ok(Arc::new(ClickHouseStore::new(&config.clickhouse)?));
+    }
     Ok(Arc::new(SqliteStore::open(
         &config.run.data_dir.join(&config.store.path),
     )?))
@@ -191,6 +196,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         link_base: link_base(&config, address),
         connection,
         metrics,
+        health: Health::default(),
         matcher,
         store,
         scoring,

@@ -104,9 +104,11 @@ pub(super) fn start(
             };
             let store = store::Store {
                 database,
+                connection: parts.connection.clone(),
                 producer: parts.producer.clone(),
                 emitter: parts.emitter.clone(),
                 config: config.store.clone(),
+                health: parts.health.clone(),
                 metrics: parts.metrics.clone(),
             };
             let consumer = consumer(&topics::STORED)?;

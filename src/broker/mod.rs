@@ -11,7 +11,9 @@ mod room;
 pub mod topics;
 
 pub use client::Connection;
-pub use consumer::{Assigned, Assignment, Commits, Consumer, Event, Lag, Record, Stop};
+pub use consumer::{
+    Assigned, Assignment, CommitError, Commits, Consumer, Event, Expired, Lag, Record, Stop,
+};
 pub use embedded::EmbeddedBroker;
 pub use error::BrokerError;
 pub use producer::{Acknowledged, Outgoing, Producer};

@@ -7,6 +7,7 @@ mod demo;
 mod detect;
 mod eval;
 mod files;
+mod migrate;
 mod replay;
 mod report;
 mod score;
@@ -56,6 +57,8 @@ enum Command {
     Report(report::Report),
     /// Check a configuration, or print the documented defaults
     CheckConfig(check_config::CheckConfig),
+    /// Bring the tables of the configured store up to date, while no process of squall writes to it
+    Migrate,
     /// Measure speed: scoring, and the way from a post to its alert
     Bench(bench::Bench),
     /// Write shell completions
@@ -126,6 +129,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             block_on(async { report::run(&args, &config, &*store).await })
         }
         Command::CheckConfig(args) => check_config::run(&args, config),
+        Command::Migrate => {
+            let config = config()?;
+            block_on(async { migrate::run(&config).await })
+        }
         Command::Bench(args) => block_on(bench::run(args, config()?)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -3,7 +3,7 @@
 
 use super::dead_letter::dead_letter;
 use super::emit::{Emitter, send_and_wait};
-use super::{RoleError, Stopping, report_consumer};
+use super::{RoleError, Stopping, report_consumer, report_expired};
 use crate::broker::{Acknowledged, BrokerError, Commits, Consumer, Event, Producer, Record, Stop};
 use crate::domain::{AlertKind, AlertMessage, Delivery, EntityId, Outcome, Timestamp};
 use crate::notify::{Endpoint, Notifier, alert_body};
@@ -94,6 +94,7 @@ pub async fn run(
                     }
                 }
                 Some(Event::Assigned(_) | Event::Revoked(_)) => {}
+                Some(Event::Expired(expired)) => report_expired(&notify.metrics, &expired),
                 Some(Event::Failed(error)) => return Err(error.into()),
                 Some(Event::Stopped) => break,
                 None => return Err(RoleError::stage("notify", "the poll thread has ended")),

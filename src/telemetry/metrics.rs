@@ -15,6 +15,11 @@ const TOKENS: &[f64] = &[
     16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16_384.0,
 ];
 
+/// Rows of a block of the store.
+const BLOCK_ROWS: &[f64] = &[
+    1.0, 10.0, 100.0, 1000.0, 5000.0, 10_000.0, 20_000.0, 50_000.0, 100_000.0,
+];
+
 /// Seconds of one run of the encoder: a single short text to a full batch on a slow processor.
 const INFERENCE_SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -61,6 +66,14 @@ pub struct Metrics {
     pub deliveries: Family<IntCounterVec, 2>,
     /// Rows written to the store, by table.
     pub store_rows: Family<IntCounterVec, 1>,
+    /// Rows of each block.
+    pub store_block_rows: Histogram,
+    /// Seconds since the oldest block was planned that is not stored yet.
+    pub store_plan_age_seconds: Gauge,
+    /// Records that expired before they were read, by topic.
+    pub records_expired: Family<IntCounterVec, 1>,
+    /// 1 while something cannot go on, by what.
+    pub role_blocked: Family<IntGaugeVec, 1>,
 }
 
 /// A metric with `N` labels; `V` is a vector of the prometheus crate.
@@ -171,6 +184,25 @@ impl Metrics {
                 "Rows written to the store.",
                 ["table"],
             ),
+            store_block_rows: all.histogram(
+                "squall_store_block_rows",
+                "Rows of each block written to the store.",
+                BLOCK_ROWS,
+            ),
+            store_plan_age_seconds: all.add(Gauge::new(
+                "squall_store_plan_age_seconds",
+                "Time since the oldest block was planned that is not stored yet.",
+            )),
+            records_expired: all.counters(
+                "squall_records_expired_total",
+                "Records that expired in Kafka before they were read, and are lost.",
+                ["topic"],
+            ),
+            role_blocked: all.gauges(
+                "squall_role_blocked",
+                "1 while a role or one of its partitions cannot go on.",
+                ["what"],
+            ),
             registry: all.0,
         }
     }
@@ -264,6 +296,10 @@ mod tests {
         metrics.alerts.with(["negative-spike", "critical"]).inc();
         metrics.deliveries.with(["desk", "delivered"]).inc();
         metrics.store_rows.with(["posts"]).inc_by(2);
+        metrics.store_block_rows.observe(700.0);
+        metrics.store_plan_age_seconds.set(2.0);
+        metrics.records_expired.with(["news"]).inc_by(9);
+        metrics.role_blocked.with(["store"]).set(1);
 
         let text = metrics.render();
         for line in [
@@ -285,6 +321,10 @@ mod tests {
             "squall_alerts_total{rule=\"negative-spike\",severity=\"critical\"} 1",
             "squall_deliveries_total{endpoint=\"desk\",outcome=\"delivered\"} 1",
             "squall_store_rows_total{table=\"posts\"} 2",
+            "squall_store_block_rows_bucket{le=\"1000\"} 1",
+            "squall_store_plan_age_seconds 2",
+            "squall_records_expired_total{topic=\"news\"} 9",
+            "squall_role_blocked{what=\"store\"} 1",
             concat!(
                 "squall_build_info{version=\"",
                 env!("CARGO_PKG_VERSION"),

@@ -3,6 +3,7 @@
 mod broker;
 mod dashboards;
 mod errors;
+mod migrate;
 mod page;
 mod service;
 mod support;
