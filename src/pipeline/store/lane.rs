@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A plan that has waited so long is not inserted again before the store was asked whether it has its rows: the
 /// database may have forgotten the token.
-const TOKEN_IS_KNOWN: Duration = Duration::from_secs(3600);
+const TOKEN_IS_KNOWN: Duration = Duration::from_secs(900);
 
 /// One partition under one assignment.
 pub struct Lane {

@@ -9,7 +9,7 @@ mod plan;
 
 use super::emit::Emitter;
 use super::{RoleError, Stopping, lock, report_consumer, report_expired};
-use crate::broker::{Assigned, Connection, Consumer, Event, Producer, Stop, topics};
+use crate::broker::{Assigned, BrokerError, Connection, Consumer, Event, Producer, Stop, topics};
 use crate::config::StoreConfig;
 use crate::domain::{SourcePartition, Timestamp};
 use crate::store::{Rows, Store as Database};
@@ -215,13 +215,9 @@ fn to_stop(stop: Stop, consumer: &Consumer, ending: &CancellationToken) {
 /// Waits for the database, brings its schema up to date, and sees that the epoch is this cluster's.
 async fn prepare(store: &Store, patience: &Patience) -> Result<Result<(), GivenUp>, RoleError> {
     let connection = store.connection.clone();
-    let asking = move || connection.committed_metadata("store", &topics::STORED);
-    let committed = tokio::task::spawn_blocking(asking)
+    let plan_open = tokio::task::spawn_blocking(move || is_plan_open(&connection))
         .await
         .map_err(|error| RoleError::stage("store", error))??;
-    let is_plan =
-        |(start, metadata): &(i64, String)| !matches!(Plan::read(*start, metadata), Ok(None));
-    let plan_open = committed.iter().any(is_plan);
     let database = &store.database;
     if let Err(given_up) = patience.until(|| database.prepare(plan_open)).await {
         return Ok(Err(given_up));
@@ -230,6 +226,17 @@ async fn prepare(store: &Store, patience: &Patience) -> Result<Result<(), GivenU
     Ok(patience
         .until(|| database.claim_epoch(epoch, cluster))
         .await)
+}
+
+/// Whether a block was planned that is not stored yet, as far as the consumer group knows. Blocking.
+///
+/// # Errors
+/// When the broker does not tell.
+pub fn is_plan_open(connection: &Connection) -> Result<bool, BrokerError> {
+    let committed = connection.committed_metadata("store", &topics::STORED)?;
+    let is_plan =
+        |(start, metadata): &(i64, String)| !matches!(Plan::read(*start, metadata), Ok(None));
+    Ok(committed.iter().any(is_plan))
 }
 
 /// Identity of one of squall's own partitions.
