@@ -3,6 +3,7 @@
 
 use super::super::lock;
 use super::{Assigned, Assignment, BrokerError, CALL_TIMEOUT, CommitError, Event, Partition, Stop};
+use crate::faults;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
@@ -77,8 +78,6 @@ pub(super) struct Owned {
     pub(super) delivered: Option<i64>,
     /// Offset to be committed next.
     done: Option<i64>,
-    /// Offset whose commit is under way.
-    committing: Option<i64>,
     committed: Option<i64>,
     statistics: Option<Statistics>,
 }
@@ -157,14 +156,15 @@ impl Books {
         self.with(key, |owned| owned.remaining()).flatten()
     }
 
-    /// Commits what is done in the chosen partitions.
+    /// Commits what is done in the chosen partitions, and waits for the answer: that of a commit that is not waited for
+    /// never comes, since the client passes answers on to a callback that its Rust side does not set.
     pub(super) fn commit(
         &self,
         client: &BaseConsumer<Context>,
-        mode: CommitMode,
         chosen: impl Fn(&Partition) -> bool,
     ) {
         let mut list = TopicPartitionList::new();
+        let mut under_way = Vec::new();
         for (key, owned) in lock(&self.partitions)
             .iter_mut()
             .filter(|(key, _)| chosen(key))
@@ -174,17 +174,14 @@ impl Books {
                     .add_partition_offset(&key.0, key.1, Offset::Offset(next))
                     .is_ok()
             {
-                owned.committing = Some(next);
+                under_way.push((key.clone(), next));
             }
         }
-        if list.count() == 0 {
+        if under_way.is_empty() {
             return;
         }
-        let result = client.commit(&list, mode);
-        // An asynchronous commit that was sent is answered through the callback.
-        if matches!(mode, CommitMode::Sync) || result.is_err() {
-            self.answered(&result, &list);
-        }
+        faults::reach("commit.sending");
+        self.answered(&client.commit(&list, CommitMode::Sync), &under_way);
     }
 
     /// Makes the commits that someone waits for, all that there are in one call. A refused call says nothing of
@@ -214,6 +211,7 @@ impl Books {
         if under_way.is_empty() {
             return;
         }
+        faults::reach("commit.sending");
         let result = client.commit(&list, CommitMode::Sync);
         for request in under_way {
             let answer = match &result {
@@ -228,24 +226,14 @@ impl Books {
     }
 
     /// A commit was answered. What failed is committed again with the next one, unless more is done by then.
-    fn answered(&self, result: &KafkaResult<()>, list: &TopicPartitionList) {
+    fn answered(&self, result: &KafkaResult<()>, under_way: &[(Partition, i64)]) {
         if let Err(error) = result {
             tracing::warn!(%error, "offsets were not committed: they are tried again");
         }
-        for element in list.elements() {
-            let key = (element.topic().into(), element.partition());
-            let failed = result.is_err() || element.error().is_err();
-            self.with(&key, |owned| {
-                let Some(next) = owned.committing else { return };
-                if element.offset() != Offset::Offset(next) {
-                    return;
-                }
-                owned.committing = None;
-                if failed {
-                    owned.done = owned.done.max(Some(next));
-                } else {
-                    owned.committed = owned.committed.max(Some(next));
-                }
+        for (key, next) in under_way {
+            self.with(key, |owned| match result {
+                Ok(()) => owned.committed = owned.committed.max(Some(*next)),
+                Err(_) => owned.done = owned.done.max(Some(*next)),
             });
         }
     }
@@ -298,10 +286,6 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    fn commit_callback(&self, result: KafkaResult<()>, list: &TopicPartitionList) {
-        self.0.answered(&result, list);
-    }
-
     fn pre_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let Rebalance::Revoke(list) = rebalance else {
             return;
@@ -311,8 +295,7 @@ impl ConsumerContext for Context {
             // The group has gone on without us: a commit would be refused.
             self.0.joined.store(false, Ordering::Relaxed);
         } else {
-            self.0
-                .commit(client, CommitMode::Sync, |key| revoked.contains(key));
+            self.0.commit(client, |key| revoked.contains(key));
         }
         lock(&self.0.partitions).retain(|key, _| !revoked.contains(key));
         lock(&self.0.rebalances).push_back(Event::Revoked(revoked));
@@ -487,18 +470,18 @@ mod tests {
         let key: Partition = ("t".into(), 0);
         let ours = Owned {
             assignment: 7,
-            committing: Some(5),
             ..Owned::default()
         };
         lock(&books.partitions).insert(key.clone(), ours);
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset("t", 0, Offset::Offset(5))
-            .unwrap();
-        books.answered(&Err(KafkaError::Canceled), &list);
+        let under_way = [(key.clone(), 5)];
+        books.answered(&Err(KafkaError::Canceled), &under_way);
         assert_eq!(books.ours()[&key].done, Some(5));
+        assert_eq!(books.ours()[&key].committed, None);
         books.done(&key, 6, 9);
         assert_eq!(books.ours()[&key].done, Some(5), "assignment 6 is over");
         books.done(&key, 7, 9);
         assert_eq!(books.ours()[&key].done, Some(9));
+        books.answered(&Ok(()), &under_way);
+        assert_eq!(books.ours()[&key].committed, Some(5));
     }
 }

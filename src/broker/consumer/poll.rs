@@ -4,7 +4,7 @@ use super::super::lock;
 use super::books::{Books, Context};
 use super::{BrokerError, CALL_TIMEOUT, Event, Expired, Partition, Record, Stop};
 use crate::domain::Timestamp;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -60,7 +60,7 @@ impl Poll {
         while !self.books.close.load(Ordering::Acquire) {
             if self.commit_at.elapsed() >= COMMIT_INTERVAL {
                 self.commit_at = Instant::now();
-                self.books.commit(&self.client, CommitMode::Async, |_| true);
+                self.books.commit(&self.client, |_| true);
             }
             self.books.serve_requests(&self.client);
             self.look_after_stop();
@@ -85,7 +85,7 @@ impl Poll {
         }
         self.books.serve_requests(&self.client);
         lock(&self.books.requests).end();
-        self.books.commit(&self.client, CommitMode::Sync, |_| true);
+        self.books.commit(&self.client, |_| true);
         self.client.unsubscribe();
     }
 
