@@ -30,7 +30,8 @@ build: system
 bench: build
 	scripts/bench.sh
 
-# What the tests need of Python: a webhook receiver that checks signatures with a library nobody here wrote.
+# What the tests need of Python: a webhook receiver that checks signatures with a library nobody here wrote, and the
+# ClickHouse engine behind HTTP.
 $(VENV)/ready: tests/requirements.txt
 	@$(PYTHON) -m venv $(VENV) || { echo "squall: $(PYTHON) cannot make a virtual environment: install python3-venv (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
