@@ -8,7 +8,7 @@ does not outlive whoever started it, and on SIGTERM. What was inserted is in FOL
 one it is kept in a temporary folder and removed at the end.
 
 SQUALL_CLICKHOUSE_USER and SQUALL_CLICKHOUSE_PASSWORD, when set, are asked of every request. Not understood: compression,
-sessions, roles, access rights (the engine has none here); CREATE USER and the like therefore fail.
+sessions, roles, parameters in a form; access rights, of which the engine has none here.
 """
 
 import argparse
@@ -233,7 +233,10 @@ def main():
 
 def serve(port, connections):
     server = Server(port, connections)
-    stopping = lambda *_: threading.Thread(target=server.shutdown).start()
+
+    def stopping(*_):
+        threading.Thread(target=server.shutdown).start()
+
     signal.signal(signal.SIGTERM, stopping)
     signal.signal(signal.SIGINT, stopping)
 

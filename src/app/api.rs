@@ -33,6 +33,7 @@ pub(super) async fn serve(
     let ending = (parts.config.kafka.brokers == EMBEDDED).then_some(shutdown);
     let matcher = parts.matcher.clone();
     let metrics = parts.metrics.clone();
+    let health = parts.health.clone();
     let scoring = parts.scoring.clone();
     let web = Web {
         store,
@@ -52,6 +53,7 @@ pub(super) async fn serve(
             let absent = joining.iter().filter(|(_, lag)| !lag.has_joined());
             absent
                 .map(|(role, _)| format!("role {role} has not joined its consumer group yet"))
+                .chain(health.problems())
                 .collect()
         }),
     };

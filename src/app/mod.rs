@@ -6,9 +6,11 @@
 mod api;
 mod roles;
 mod running;
+mod states;
 
 pub use roles::Role;
 use running::Running;
+use states::States;
 
 use crate::broker::{BrokerError, Connection, EmbeddedBroker, Producer, Stop};
 use crate::cli::UsageError;
@@ -20,7 +22,7 @@ use crate::pipeline::{Emitter, Encoder, Reader};
 use crate::store::Store;
 use crate::store::clickhouse::ClickHouseStore;
 use crate::store::sqlite::SqliteStore;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Health, Metrics};
 use crate::text::{Dictionary, Matcher};
 use anyhow::Context as _;
 use std::collections::BTreeSet;
@@ -75,8 +77,10 @@ struct Parts {
     intake: Producer,
     emitter: Emitter,
     metrics: Metrics,
+    health: Health,
     matcher: Arc<Matcher>,
     store: Option<Arc<dyn Store>>,
+    states: States,
     scoring: Option<(Arc<Reader>, Encoder)>,
     notifier: Notifier,
     link_base: String,
@@ -186,6 +190,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
             true => Some(open_store(&config)?),
             false => None,
         };
+    let states = States::open(&config)?;
     let (broker, connection) = connect(&config).await?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let parts = Arc::new(Parts {
@@ -195,8 +200,10 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         link_base: link_base(&config, address),
         connection,
         metrics,
+        health: Health::default(),
         matcher,
         store,
+        states,
         scoring,
         notifier,
         config,

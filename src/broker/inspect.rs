@@ -59,16 +59,11 @@ pub struct GroupFacts {
 }
 
 impl Connection {
-    /// Whether the broker is the embedded one, which has no settings to ask for.
-    pub fn is_embedded(&self) -> bool {
-        self.embedded
-    }
-
     /// Brokers, topics and their settings.
     ///
     /// # Errors
     /// [`BrokerError::Unreachable`].
-    pub async fn cluster(&self) -> Result<ClusterFacts, BrokerError> {
+    pub async fn facts(&self) -> Result<ClusterFacts, BrokerError> {
         let asking = self.clone();
         let (ids, mut topics) = tokio::task::spawn_blocking(move || asking.metadata())
             .await

@@ -25,7 +25,7 @@ pub struct Outgoing {
     pub partition: Option<i32>,
     /// Key; may be empty.
     pub key: Vec<u8>,
-    /// Bytes.
+    /// Bytes; empty for a record without any, which in a compacted topic removes its key.
     pub payload: Vec<u8>,
     /// Headers.
     pub headers: Vec<(String, Vec<u8>)>,
@@ -144,8 +144,8 @@ impl Producer {
     /// Hands a record to the client, waiting while its own queue is full.
     async fn enqueue(&self, record: &Outgoing) -> Result<DeliveryFuture, BrokerError> {
         loop {
-            let mut outgoing =
-                FutureRecord::<[u8], [u8]>::to(&record.topic).payload(&record.payload);
+            let mut outgoing = FutureRecord::<[u8], [u8]>::to(&record.topic);
+            outgoing.payload = (!record.payload.is_empty()).then_some(&record.payload);
             outgoing.partition = record.partition;
             outgoing.timestamp = record.timestamp.map(Timestamp::millis);
             outgoing.key = (!record.key.is_empty()).then_some(record.key.as_slice());

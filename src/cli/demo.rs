@@ -98,6 +98,7 @@ fn stage(config: &mut Config) {
     config.kafka.brokers = EMBEDDED.into();
     config.kafka.client.clear();
     config.kafka.partitions = 2;
+    config.clickhouse.url.clear();
     config.topics = ["news", "social"]
         .map(|name| TopicConfig {
             name: name.into(),

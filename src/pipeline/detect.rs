@@ -7,7 +7,7 @@
 use super::acknowledge::{Pending, Ticket, acknowledge};
 use super::dead_letter::dead_letter;
 use super::emit::{Emitter, send_all};
-use super::{RoleError, Stopping, report_consumer};
+use super::{RoleError, Stopping, report_consumer, report_expired};
 use crate::broker::{Consumer, Event, Outgoing, Producer, Record};
 use crate::config::DetectConfig;
 use crate::detect::{Decision, Detector};
@@ -72,6 +72,7 @@ pub async fn run(
                     }
                 }
                 Some(Event::Assigned(_)) => {}
+                Some(Event::Expired(expired)) => report_expired(&detect.metrics, &expired),
                 Some(Event::Failed(error)) => return Err(error.into()),
                 Some(Event::Stopped) => break,
                 None => return Err(RoleError::stage("detect", "the poll thread has ended")),

@@ -14,7 +14,7 @@ use super::encoder::{Encoder, EncoderEnded};
 use super::order::Order;
 use super::progress::ProgressBoard;
 use super::reading::{Reader, Receipt};
-use super::{RoleError, Stopping, lock, replayed, report_consumer};
+use super::{RoleError, Stopping, lock, replayed, report_consumer, report_expired};
 use crate::broker::{Assignment, Consumer, Event, Outgoing, Producer, Record};
 use crate::config::ScoreConfig;
 use crate::domain::{DeadLetter, Origin, Post, Progress, ScoredPost, SourcePartition, Timestamp};
@@ -142,6 +142,7 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
         to_read,
         state.clone(),
         emitter.epoch.clone(),
+        metrics.clone(),
     )));
     let mut tick = tokio::time::interval(config.progress_interval);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -259,6 +260,7 @@ async fn take_in(
     to_read: mpsc::Sender<(Record, Ticket)>,
     state: Arc<Mutex<State>>,
     epoch: Arc<str>,
+    metrics: Metrics,
 ) -> Result<Consumer, RoleError> {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     loop {
@@ -291,6 +293,7 @@ async fn take_in(
                 }
             }
             Some(Event::Revoked(partitions)) => lock(&state).revoked(&partitions),
+            Some(Event::Expired(expired)) => report_expired(&metrics, &expired),
             Some(Event::Failed(error)) => return Err(error.into()),
             Some(Event::Stopped) => return Ok(consumer),
             None => return Err(RoleError::stage("score", "the poll thread has ended")),

@@ -43,7 +43,7 @@ impl Subject {
     /// Opens and prepares it.
     pub async fn open(&self) -> Box<dyn Store> {
         let store = (self.open)();
-        store.prepare().await.unwrap();
+        store.prepare(false).await.unwrap();
         store
     }
 

@@ -181,8 +181,9 @@ pub const MAX_ROWS: usize = 1000;
 /// What STORE writes and API reads. All times are UTC; intervals are half-open `[from, to)`.
 pub trait Store: Send + Sync {
     /// Reaches the database, brings its schema up to date (where that is allowed) and checks it. STORE calls it
-    /// until it succeeds, before it reads anything; cheap when nothing has changed.
-    fn prepare(&self) -> BoxFuture<'_, StoreResult<()>>;
+    /// until it succeeds, before it reads anything; cheap when nothing has changed. While a plan is open
+    /// (`plan_open`) no table is altered: a block that is stored again after that could be there twice.
+    fn prepare(&self, plan_open: bool) -> BoxFuture<'_, StoreResult<()>>;
 
     /// Notes that rows of `epoch` come from the Kafka cluster of this id.
     ///

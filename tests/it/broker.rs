@@ -62,7 +62,7 @@ async fn read_until_stopped(consumer: &mut Consumer) -> Vec<Record> {
             }
             Event::Stopped => break,
             Event::Failed(error) => panic!("{error}"),
-            Event::Assigned(_) | Event::Revoked(_) => {}
+            Event::Assigned(_) | Event::Revoked(_) | Event::Expired(_) => {}
         }
     }
     records

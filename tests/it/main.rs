@@ -1,9 +1,13 @@
 //! Integration tests, one binary: real processes, real clients, the embedded broker, SQLite, real HTTP.
 
 mod broker;
+mod clickhouse;
 mod dashboards;
+mod doctor;
 mod errors;
 mod letters;
+mod migrate;
+mod outbox;
 mod page;
 mod service;
 mod support;

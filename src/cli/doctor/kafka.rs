@@ -23,7 +23,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         Ok(Err(error)) => return vec![Finding::failed(SUBJECT, error)],
         Err(error) => return vec![Finding::failed(SUBJECT, error)],
     };
-    let facts = match connection.cluster().await {
+    let facts = match connection.facts().await {
         Ok(facts) => facts,
         Err(error) => return vec![Finding::failed(SUBJECT, error)],
     };

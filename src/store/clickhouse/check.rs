@@ -160,3 +160,13 @@ pub fn not_migrated(session: &Session, found: i64, known: i64) -> StoreError {
         },
     )
 }
+
+/// The error of a schema that must wait.
+pub fn plan_open(session: &Session, found: i64, known: i64) -> StoreError {
+    unusable(
+        &session.place,
+        format!(
+            "its schema has version {found}, this squall needs {known}, but blocks are planned: run the squall of before until it has stored them, and stop it with SIGTERM"
+        ),
+    )
+}

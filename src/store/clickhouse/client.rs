@@ -164,7 +164,10 @@ impl Session {
             let milliseconds = self.timeout.as_millis();
             client.set_setting("insert_quorum_timeout", milliseconds.to_string());
         }
-        client.set_setting("insert_deduplication_token", token);
+        match crate::faults::is_broken("token") {
+            false => client.set_setting("insert_deduplication_token", token),
+            true => client.set_setting("insert_deduplicate", "0"),
+        };
         let writing = async {
             let mut insert = client.insert::<T>(table).await?;
             insert.write(&first).await?;

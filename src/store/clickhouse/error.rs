@@ -110,10 +110,10 @@ fn meaning(code: u32, answer: &str) -> Option<Meaning> {
         243 => Later("free some space on the server's disk"),
         // The same code, but no retry ever has fewer.
         252 if answer.contains("single INSERT block") => Never(
-            "raise max_partitions_per_insert_block for squall's user: record timestamps and the clock of SCORE are far apart",
+            "raise max_partitions_per_insert_block for clickhouse.user (record timestamps and SCORE's clock are far apart)",
         ),
         252 => Later("the server merges too slowly: look at its disk and its merges"),
-        241 | 173 => Later("the server is short of memory: free some, or raise its limits"),
+        241 | 173 => Later("free memory on the server, or raise its limits"),
         159 | 160 | 209 | 394 | 735 => {
             Later("it took too long: check the server's load, or raise clickhouse.timeout")
         }

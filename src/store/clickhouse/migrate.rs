@@ -55,7 +55,14 @@ pub async fn migrate(session: &Session) -> StoreResult<Vec<String>> {
     if version(session).await? == VERSION && outdated(session).await?.is_empty() {
         return Ok(Vec::new());
     }
-    session.ddl(&session.tables.create_database()).await?;
+    // Only where it is missing: a user may be allowed to make tables and no database.
+    let sql = "SELECT count() FROM system.databases WHERE name = ?";
+    let there: u64 = session
+        .one(session.outside(sql).bind(&session.database))
+        .await?;
+    if there == 0 {
+        session.ddl(&session.tables.create_database()).await?;
+    }
     let lock = Lock::take(session).await?;
     let done = steps(session, &lock).await;
     // Also after a failure: whoever is next tries again, from the statement that failed.
@@ -277,3 +284,33 @@ struct Holder {
 }
 
 const NOW: &str = "SELECT toUInt32(now())";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::clickhouse::testing::Database;
+    use crate::store::contract::run;
+
+    /// No cluster is to be had in tests: what would be sent to one is at least understood.
+    #[test]
+    fn statements_for_a_cluster_are_understood_by_the_server() {
+        let Some(mut database) = Database::fresh() else {
+            return;
+        };
+        database.config.cluster = "squall".into();
+        let place = Place::new(&database.config);
+        let session = Session::new(&database.config).unwrap();
+        let statements = [place.create_database(), migrations_table(&place)];
+        for statement in statements.into_iter().chain(first(&place)) {
+            let query = session.outside("SELECT formatQuerySingleLine(?)");
+            let formatted: String = run(session.one(query.bind(&statement))).unwrap();
+            assert!(formatted.contains("ON CLUSTER squall"), "{formatted}");
+            if formatted.contains("CREATE TABLE") {
+                assert!(formatted.contains("ENGINE = Replicated"), "{formatted}");
+            }
+            let windows = formatted.matches("replicated_deduplication_window").count();
+            let is_ours = formatted.contains("ORDER BY") && !formatted.contains("migrations");
+            assert_eq!(windows, if is_ours { 2 } else { 0 }, "{formatted}");
+        }
+    }
+}

@@ -66,6 +66,15 @@ impl ClickHouseStore {
         })
     }
 
+    /// Whether tables that are there would be altered by [`migrate`](Self::migrate).
+    ///
+    /// # Errors
+    /// A server that cannot be reached.
+    pub async fn is_outdated(&self) -> StoreResult<bool> {
+        let found = migrate::version(&self.session).await?;
+        Ok(0 < found && found < migrate::VERSION)
+    }
+
     /// Brings the schema up to date, whatever `clickhouse.migrate` says, and tells what it did, a line each.
     ///
     /// Only to be called with no plan open: see [`mod@migrate`].
@@ -80,8 +89,8 @@ impl ClickHouseStore {
 }
 
 impl Store for ClickHouseStore {
-    fn prepare(&self) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(async {
+    fn prepare(&self, plan_open: bool) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(async move {
             let found = migrate::version(&self.session).await?;
             if found > migrate::VERSION {
                 return Err(StoreError::Newer {
@@ -89,6 +98,9 @@ impl Store for ClickHouseStore {
                     found,
                     known: migrate::VERSION,
                 });
+            }
+            if plan_open && 0 < found && found < migrate::VERSION {
+                return Err(check::plan_open(&self.session, found, migrate::VERSION));
             }
             if self.migrate {
                 for line in migrate::migrate(&self.session).await? {

@@ -28,7 +28,7 @@ contract_tests!(fresh);
 fn prepared() -> Option<(Database, ClickHouseStore)> {
     let database = Database::fresh()?;
     let store = database.store();
-    run(store.prepare()).unwrap();
+    run(store.prepare(false)).unwrap();
     Some((database, store))
 }
 
@@ -53,7 +53,7 @@ fn opening_reaches_nobody_and_a_server_that_is_away_can_be_tried_again() {
         .clickhouse;
     config.url = "http://127.0.0.1:9".into();
     let store = ClickHouseStore::new(&config).unwrap();
-    let error = run(store.prepare()).unwrap_err();
+    let error = run(store.prepare(false)).unwrap_err();
     assert!(error.is_retryable(), "{error}");
     let text = error.to_string();
     assert!(
@@ -72,7 +72,7 @@ fn a_prepared_schema_is_left_alone() {
         FROM system.tables WHERE database = currentDatabase()";
     let before = database.number(altered);
     std::thread::sleep(Duration::from_millis(1100));
-    run(store.prepare()).unwrap();
+    run(store.prepare(false)).unwrap();
     assert_eq!(run(store.migrate()).unwrap(), Vec::<String>::new());
     assert_eq!(database.number(altered), before);
 }
@@ -114,7 +114,7 @@ fn of_several_that_migrate_at_once_each_ends_with_the_schema() {
             );
         }
     }
-    run(store.prepare()).unwrap();
+    run(store.prepare(false)).unwrap();
     assert_eq!(database.number("SELECT count() FROM migrations"), 1);
     let left = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE 'migrating%'";
     assert_eq!(database.number(left), 0);
@@ -134,7 +134,7 @@ fn a_migration_that_died_is_taken_over_and_one_that_lives_is_not() {
         )
     };
     database.execute(&[&lock(now - 30)]);
-    let error = run(store.prepare()).unwrap_err();
+    let error = run(store.prepare(false)).unwrap_err();
     assert!(error.is_retryable(), "{error}");
     assert!(
         error
@@ -144,7 +144,7 @@ fn a_migration_that_died_is_taken_over_and_one_that_lives_is_not() {
     );
 
     database.execute(&["DROP TABLE migrating", &lock(now - 1000)]);
-    run(store.prepare()).unwrap();
+    run(store.prepare(false)).unwrap();
     let left = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE 'migrating%'";
     assert_eq!(database.number(left), 0);
 }

@@ -95,7 +95,9 @@ pub async fn a_dead_letter_is_settled_by_the_last_act(subject: &Subject) {
         act(7, Settled::Dropped, "ann", 1),
     ];
     let block = block("squall.control", 0, acts.len(), Rows::Control(acts));
-    subject.insert(&*store, &block).await;
+    // An act that is older than what is known may be no row.
+    store.insert(&block).await.unwrap();
+    subject.insert_again(&*store, &block).await;
 
     assert_eq!(offsets(&*store, any()).await, [0]);
     let all = DeadLetterQuery {

@@ -171,7 +171,7 @@ impl Shared {
 }
 
 impl Store for SqliteStore {
-    fn prepare(&self) -> BoxFuture<'_, StoreResult<()>> {
+    fn prepare(&self, _: bool) -> BoxFuture<'_, StoreResult<()>> {
         Box::pin(async { Ok(()) })
     }
 

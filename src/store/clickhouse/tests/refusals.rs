@@ -3,7 +3,7 @@
 use super::*;
 
 fn refused(store: &ClickHouseStore) -> String {
-    let error = run(store.prepare()).unwrap_err();
+    let error = run(store.prepare(false)).unwrap_err();
     assert!(!error.is_retryable(), "{error}");
     error.to_string()
 }
@@ -45,10 +45,10 @@ fn what_was_altered_by_hand_is_named() {
             let (_, remedy) = text.rsplit_once(": ").unwrap();
             database.execute(&[remedy]);
         }
-        run(store.prepare()).unwrap();
+        run(store.prepare(false)).unwrap();
     }
     database.execute(&["ALTER TABLE posts ADD COLUMN mine UInt8 DEFAULT 7"]);
-    run(store.prepare()).unwrap();
+    run(store.prepare(false)).unwrap();
     run(store.insert(&posts_block(0, vec![post(0)]))).unwrap();
 }
 
@@ -74,7 +74,7 @@ fn views_that_were_altered_or_lost_are_named_and_can_be_restored() {
     let (_, remedy) = text.split_once("restore it (").unwrap();
     let (remedy, _) = remedy.rsplit_once("), and").unwrap();
     database.execute(&[remedy]);
-    run(store.prepare()).unwrap();
+    run(store.prepare(false)).unwrap();
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_newer_schema_is_refused() {
         return;
     };
     database.execute(&["INSERT INTO migrations (version, squall) VALUES (99, 'later')"]);
-    let error = run(store.prepare()).unwrap_err();
+    let error = run(store.prepare(false)).unwrap_err();
     assert!(matches!(
         error,
         StoreError::Newer {
@@ -105,7 +105,7 @@ fn where_nothing_may_be_altered_what_is_missing_is_told() {
     };
     database.config.migrate = false;
     let store = database.store();
-    let error = run(store.prepare()).unwrap_err();
+    let error = run(store.prepare(false)).unwrap_err();
     // Somebody may run `squall migrate` meanwhile.
     assert!(error.is_retryable(), "{error}");
     assert!(
@@ -118,7 +118,7 @@ fn where_nothing_may_be_altered_what_is_missing_is_told() {
     assert!(error.to_string().contains("squall migrate"), "{error}");
 
     assert_eq!(run(store.migrate()).unwrap().len(), 1);
-    run(store.prepare()).unwrap();
+    run(store.prepare(false)).unwrap();
     run(store.insert(&posts_block(0, vec![post(0)]))).unwrap();
 }
 
@@ -132,7 +132,7 @@ fn tables_of_somebody_else_are_left_alone() {
     database.execute(&[
         "CREATE TABLE posts (mine String) ENGINE = MergeTree ORDER BY mine SETTINGS non_replicated_deduplication_window = 100000",
     ]);
-    let error = run(store.prepare()).unwrap_err();
+    let error = run(store.prepare(false)).unwrap_err();
     assert!(!error.is_retryable(), "{error}");
     assert_eq!(database.number("SELECT count() FROM posts"), 0);
     let columns =

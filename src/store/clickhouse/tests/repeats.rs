@@ -1,6 +1,9 @@
 //! Blocks that come again, after success, failure, or half of it.
 
 use super::*;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Posts of many months, each with two mentions and a campaign.
 fn many(start: i64, count: i64) -> Block {
@@ -34,24 +37,85 @@ fn a_long_block_is_one_block_and_is_there_once() {
     assert_eq!(stored(&database), once);
 }
 
-/// The answer never comes: the insert is given up by the client, and made again.
+/// The client gives the insert up somewhere on its way, and makes it again.
 #[test]
 fn an_insert_that_was_given_up_is_completed() {
     let Some((mut database, store)) = prepared() else {
         return;
     };
-    let block = many(0, 30_000);
-    for milliseconds in [1, 5, 20, 60, 120, 250] {
-        database.config.timeout = Duration::from_millis(milliseconds);
+    let began = std::time::Instant::now();
+    run(store.insert(&many(0, 20_000))).unwrap();
+    let usual = began.elapsed();
+    let mut given_up = 0;
+    for n in 1..8 {
+        let block = many(n * 20_000, 20_000);
+        database.config.timeout = usual * n as u32 / 7;
         if let Err(error) = run(database.store().insert(&block)) {
             assert!(error.is_retryable(), "{error}");
+            given_up += 1;
         }
+        run(store.insert(&block)).unwrap();
+        let once = stored(&database);
+        let posts = (n as u64 + 1) * 20_000;
+        assert_eq!(once[..4], [posts, posts * 2, posts * 2, posts]);
+        run(store.insert(&block)).unwrap();
+        assert_eq!(stored(&database), once);
     }
-    run(store.insert(&block)).unwrap();
+    assert!(given_up > 0, "none of them took longer than its time");
+}
+
+/// The answer is lost after the server has done everything.
+#[test]
+fn an_insert_whose_answer_is_lost_is_there_once() {
+    let Some((mut database, store)) = prepared() else {
+        return;
+    };
+    let muted = mute(&database.config.url);
+    let url = std::mem::replace(&mut database.config.url, muted);
+    database.config.timeout = Duration::from_secs(2);
+    let block = many(0, 100);
+    let muted = database.store();
+    database.config.url = url;
+    let error = run(muted.insert(&block)).unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    assert_eq!(database.number("SELECT count() FROM posts"), 100);
     let once = stored(&database);
-    assert_eq!(once[..4], [30_000, 60_000, 60_000, 30_000]);
     run(store.insert(&block)).unwrap();
     assert_eq!(stored(&database), once);
+}
+
+/// Address of something that hands requests on, and answers too, but for those to inserts.
+fn mute(url: &str) -> String {
+    let server = url.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let mut to_server = TcpStream::connect(&server).unwrap();
+            let mut from_server = to_server.try_clone().unwrap();
+            let (mut from_client, mut to_client) = (client.try_clone().unwrap(), client);
+            let muted = Arc::new(AtomicBool::new(false));
+            let seen = muted.clone();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 65_536];
+                while let Ok(read @ 1..) = from_client.read(&mut buffer) {
+                    if buffer[..read].windows(6).any(|text| text == b"INSERT") {
+                        seen.store(true, Ordering::SeqCst);
+                    }
+                    let _ = to_server.write_all(&buffer[..read]);
+                }
+            });
+            std::thread::spawn(move || {
+                let mut buffer = [0; 65_536];
+                while let Ok(read @ 1..) = from_server.read(&mut buffer) {
+                    if !muted.load(Ordering::SeqCst) {
+                        let _ = to_client.write_all(&buffer[..read]);
+                    }
+                }
+            });
+        }
+    });
+    format!("http://{address}")
 }
 
 /// The insert fails in each of the tables in turn, after others took the block.
