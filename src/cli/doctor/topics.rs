@@ -1,5 +1,6 @@
 //! The topics: they are there, as many partitions as belong together, and they keep records long enough.
 
+use super::counted;
 use super::finding::{Finding, Level};
 use super::kafka::number;
 use crate::broker::topics::{self, DETECT_STATE};
@@ -55,7 +56,7 @@ pub(super) fn judge(config: &Config, facts: &ClusterFacts, embedded: bool) -> Ve
         findings.push(Finding::warning(
             SUBJECT,
             format!("{} do not exist yet", missing.join(", ")),
-            "the next start of `squall run` makes them, if its user may CREATE topics: else make them",
+            "the next start of `squall run` makes them; where its user may not, make them yourself",
         ));
     }
     findings.extend(judge_partitions(&by_name));
@@ -79,8 +80,8 @@ pub(super) fn judge(config: &Config, facts: &ClusterFacts, embedded: bool) -> Ve
         findings.push(Finding::ok(
             SUBJECT,
             format!(
-                "{} source topics and squall's own are as they should be",
-                config.topics.len()
+                "{} and squall's own are as they should be",
+                counted(config.topics.len(), "source topic")
             ),
         ));
     }
