@@ -147,8 +147,9 @@ async fn produce(parts: Arc<Parts>, submission: Submission) -> Result<Vec<Origin
     let records = submission.posts.into_iter().map(|payload| Outgoing {
         topic: topic.clone(),
         partition: None,
-        key: String::new(),
+        key: Vec::new(),
         payload,
+        headers: Vec::new(),
         timestamp: None,
     });
     let written = write(&parts.intake, records).await?;

@@ -6,9 +6,11 @@
 mod api;
 mod roles;
 mod running;
+mod states;
 
 pub use roles::Role;
 use running::Running;
+use states::States;
 
 use crate::broker::{BrokerError, Connection, EmbeddedBroker, Producer, Stop};
 use crate::cli::UsageError;
@@ -78,6 +80,7 @@ struct Parts {
     health: Health,
     matcher: Arc<Matcher>,
     store: Option<Arc<dyn Store>>,
+    states: States,
     scoring: Option<(Arc<Reader>, Encoder)>,
     notifier: Notifier,
     link_base: String,
@@ -187,10 +190,12 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
             true => Some(open_store(&config)?),
             false => None,
         };
+    let states = States::open(&config)?;
     let (broker, connection) = connect(&config).await?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let producer = Producer::new(&connection)?;
     let parts = Arc::new(Parts {
-        producer: Producer::new(&connection)?,
+        producer,
         intake: Producer::with_timeout(&connection, INTAKE_TIMEOUT)?,
         emitter: Emitter::new(&connection),
         link_base: link_base(&config, address),
@@ -199,6 +204,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         health: Health::default(),
         matcher,
         store,
+        states,
         scoring,
         notifier,
         config,

@@ -2,6 +2,7 @@
 
 use super::{OnAlert, Parts, Running};
 use crate::broker::{BrokerError, Consumer, topics};
+use crate::config::EMBEDDED;
 use crate::domain::EntityId;
 use crate::pipeline::{detect, notify, score, stopping, store};
 use std::collections::BTreeSet;
@@ -11,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Records a consumer may hold ready for its role.
 const CAPACITY: usize = 512;
+/// The embedded broker makes room for what DETECT has committed: at so many bytes of a partition, a fifth of what each
+/// writer may have there, it commits.
+const CHECKPOINT_BYTES: usize = 256 << 10;
 
 /// A part of the service that can run in a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
@@ -115,12 +119,20 @@ pub(super) fn start(
             running.spawn(role, stopper, store::run(store, consumer, stopping));
         }
         Role::Detect => {
+            let embedded = config.kafka.brokers == EMBEDDED;
             let detect = detect::Detect {
                 producer: parts.producer.clone(),
                 emitter: parts.emitter.clone(),
                 config: config.detect.clone(),
+                state: parts.states.detect(&parts.connection, &parts.producer),
+                checkpoint_bytes: if embedded {
+                    CHECKPOINT_BYTES
+                } else {
+                    usize::MAX
+                },
                 on_alert: on_alert.clone(),
                 metrics: parts.metrics.clone(),
+                health: parts.health.clone(),
             };
             let consumer = consumer(&[topics::MENTIONS])?;
             running.spawn(role, stopper, detect::run(detect, consumer, stopping));
@@ -131,12 +143,14 @@ pub(super) fn start(
                 notifier: parts.notifier.clone(),
                 producer: parts.producer.clone(),
                 emitter: parts.emitter.clone(),
-                in_flight: config.notify.in_flight,
+                state: parts.states.notify(&parts.connection, &parts.producer),
+                config: config.notify.clone(),
                 max_alert_age: config.detect.max_alert_age,
                 entity_name: Arc::new(move |id: &EntityId| {
                     matcher.entity(id).map(|entity| entity.name.clone())
                 }),
                 link_base: parts.link_base.clone(),
+                health: parts.health.clone(),
                 metrics: parts.metrics.clone(),
             };
             let consumer = consumer(&[topics::ALERTS])?;

@@ -163,7 +163,16 @@ impl Connection {
         let missing: Vec<NewTopic<'_>> = own
             .iter()
             .filter(|(name, _)| self.partitions(name) == 0)
-            .map(|(name, count)| NewTopic::new(name, *count, TopicReplication::Fixed(-1)))
+            .map(|(name, count)| {
+                let count = match *name {
+                    // The state of each partition of mentions that were there before.
+                    topics::DETECT_STATE => self.partitions(topics::MENTIONS).max(*count),
+                    _ => *count,
+                };
+                let topic = NewTopic::new(name, count, TopicReplication::Fixed(-1));
+                let settings = topics::settings(name).iter();
+                settings.fold(topic, |topic, (key, value)| topic.set(key, value))
+            })
             .collect();
         if missing.is_empty() {
             return Ok(());

@@ -6,6 +6,8 @@ mod client;
 mod consumer;
 mod embedded;
 mod error;
+mod inspect;
+mod partition;
 mod producer;
 mod room;
 pub mod topics;
@@ -16,6 +18,8 @@ pub use consumer::{
 };
 pub use embedded::EmbeddedBroker;
 pub use error::BrokerError;
+pub use inspect::{ClusterFacts, GroupFacts, Settings, TopicFacts};
+pub use partition::{Entry, PartitionReader};
 pub use producer::{Acknowledged, Outgoing, Producer};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -16,12 +16,16 @@ pub const DELIVERIES: &str = "squall.deliveries";
 pub const DEAD: &str = "squall.dead";
 /// Acknowledgements and feedback, in one partition.
 pub const CONTROL: &str = "squall.control";
+/// What DETECT remembers of each partition of the mentions, in the partition of the same number.
+pub const DETECT_STATE: &str = "squall.detect-state";
+/// What NOTIFY remembers, in one partition like the alerts.
+pub const NOTIFY_STATE: &str = "squall.notify-state";
 
 /// Topics STORE reads.
 pub const STORED: [&str; 6] = [SCORED, CLUSTERS, ALERTS, DELIVERIES, DEAD, CONTROL];
 
 /// All of squall's own topics with their number of partitions.
-pub fn own(partitions: i32) -> [(&'static str, i32); 7] {
+pub fn own(partitions: i32) -> [(&'static str, i32); 9] {
     [
         (SCORED, partitions),
         (MENTIONS, partitions),
@@ -30,22 +34,48 @@ pub fn own(partitions: i32) -> [(&'static str, i32); 7] {
         (DELIVERIES, 1),
         (DEAD, partitions),
         (CONTROL, 1),
+        (DETECT_STATE, partitions),
+        (NOTIFY_STATE, 1),
     ]
 }
 
-/// Roles whose consumer groups read a topic.
+/// Settings with which a topic is created, beyond the cluster's own.
+///
+/// State is compacted: of each key the latest record stays. Segments are small, so that compaction gets at what is
+/// outdated; what was written in the last minutes is left alone, so that a reader on its way through the partition
+/// finds what was there when it began; removals are kept for an hour, longer than any reader takes.
+pub fn settings(topic: &str) -> &'static [(&'static str, &'static str)] {
+    match topic {
+        DETECT_STATE | NOTIFY_STATE => &[
+            ("cleanup.policy", "compact"),
+            ("segment.bytes", "33554432"),
+            ("min.cleanable.dirty.ratio", "0.1"),
+            ("min.compaction.lag.ms", "300000"),
+            ("delete.retention.ms", "3600000"),
+        ],
+        _ => &[],
+    }
+}
+
+/// Roles whose consumer groups read a topic; state has none.
 pub fn readers(topic: &str) -> &'static [&'static str] {
     match topic {
         MENTIONS => &["detect"],
         ALERTS => &["store", "notify"],
         SCORED | CLUSTERS | DELIVERIES | DEAD | CONTROL => &["store"],
+        DETECT_STATE | NOTIFY_STATE => &[],
         _ => &["score"],
     }
 }
 
 /// Partition of an entity's records among `count`. Stable: FNV-1a, 64 bits, over the id.
 pub fn of_entity(entity: &str, count: i32) -> i32 {
-    modulo(fnv1a(entity.as_bytes()), count)
+    of_key(entity.as_bytes(), count)
+}
+
+/// Partition of a key among `count`.
+pub(super) fn of_key(key: &[u8], count: i32) -> i32 {
+    modulo(fnv1a(key), count)
 }
 
 /// Partition of `squall.scored` and `squall.dead` that a source partition's records go to: neighbours go

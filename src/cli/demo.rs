@@ -127,8 +127,9 @@ async fn feed(started: &Started, bar: &ProgressBar) -> anyhow::Result<()> {
         let record = Outgoing {
             topic: post.topic.into(),
             partition: None,
-            key: String::new(),
+            key: Vec::new(),
             payload: post.payload,
+            headers: Vec::new(),
             timestamp: Some(post.at),
         };
         let acknowledged = producer.send(record).await?;

@@ -3,8 +3,10 @@
 
 mod bench;
 mod check_config;
+mod dead_letters;
 mod demo;
 mod detect;
+mod doctor;
 mod eval;
 mod files;
 mod migrate;
@@ -55,8 +57,10 @@ enum Command {
     Detect(detect::Detect),
     /// Write a report
     Report(report::Report),
+    DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration, or print the documented defaults
     CheckConfig(check_config::CheckConfig),
+    Doctor(doctor::Doctor),
     /// Bring the tables of the configured store up to date, while no process of squall writes to it
     Migrate,
     /// Measure speed: scoring, and the way from a post to its alert
@@ -128,7 +132,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let store = report::store(&config)?;
             block_on(async { report::run(&args, &config, &*store).await })
         }
+        Command::DeadLetters(args) => block_on(dead_letters::run(args, config()?)),
         Command::CheckConfig(args) => check_config::run(&args, config),
+        Command::Doctor(args) => block_on(doctor::run(args, config)),
         Command::Migrate => {
             let config = config()?;
             block_on(async { migrate::run(&config).await })

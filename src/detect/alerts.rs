@@ -1,5 +1,7 @@
 //! The life of an entity's alert: it opens, worsens, and resolves or is retracted. One at a time.
 
+use super::baseline::Expectation;
+use super::snapshot::{AlertSnapshot, Exact, OpenSnapshot};
 use super::windows::Usual;
 use crate::config::DetectConfig;
 use crate::domain::{
@@ -28,6 +30,14 @@ impl Finding {
             && self.observed.sources >= config.min_sources
     }
 
+    fn ground(&self) -> Option<Ground> {
+        Some(Ground {
+            length: self.length,
+            start: self.window.start,
+            usual: self.usual,
+        })
+    }
+
     fn severity(&self, config: &DetectConfig) -> Severity {
         if self.p_value <= config.critical_p_value {
             Severity::Critical
@@ -49,11 +59,22 @@ pub(super) enum Alert {
 /// An open alert.
 #[derive(Debug)]
 pub(super) struct OpenAlert {
-    /// The window it stands on: that of its last message about a spike.
-    ground: Finding,
+    /// The window it stands on: that of its last message about a spike. None when windows of that length are no
+    /// longer judged.
+    ground: Option<Ground>,
     last: AlertMessage,
     /// End of the last improbable window.
     improbable_until: Timestamp,
+}
+
+/// A window as it was judged.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Ground {
+    /// Which of the configured lengths.
+    pub length: usize,
+    pub start: Timestamp,
+    /// What it was judged by.
+    pub usual: Usual,
 }
 
 /// Whether `now` is at or below the given power of `last`: each step needs more than the one before, so that
@@ -64,6 +85,68 @@ fn worsened(now: f64, last: f64, power: f64) -> bool {
 }
 
 impl Alert {
+    /// `lengths` are those of the entity's windows, in milliseconds.
+    pub fn save(&self, lengths: &[u64]) -> AlertSnapshot {
+        let open = match self {
+            Self::Quiet { not_before } => return AlertSnapshot::Quiet(not_before.map(Into::into)),
+            Self::Open(open) => open,
+        };
+        let ground = |ground: Ground| {
+            let Usual { mentions, negative } = ground.usual;
+            let numbers = [
+                mentions.mean,
+                mentions.dispersion,
+                negative.mean,
+                negative.dispersion,
+            ];
+            let length = lengths.get(ground.length).copied()?;
+            Some((length, ground.start.into(), numbers.map(Exact)))
+        };
+        let (last, expected) = (open.last.clone(), open.last.expected);
+        AlertSnapshot::Open(Box::new(OpenSnapshot {
+            exact: (
+                Exact(last.p_value),
+                Exact(expected.mentions),
+                Exact(expected.negative),
+            ),
+            last,
+            improbable_until: open.improbable_until.into(),
+            ground: open.ground.and_then(ground),
+        }))
+    }
+
+    pub fn restore(saved: AlertSnapshot, lengths: &[u64]) -> Self {
+        let mut open = match saved {
+            AlertSnapshot::Quiet(not_before) => {
+                let not_before = not_before.map(Into::into);
+                return Self::Quiet { not_before };
+            }
+            AlertSnapshot::Open(open) => open,
+        };
+        open.last.p_value = open.exact.0.0;
+        open.last.expected.mentions = open.exact.1.0;
+        open.last.expected.negative = open.exact.2.0;
+        let ground = open.ground.and_then(|(length, start, [a, b, c, d])| {
+            let expectation = |mean: Exact, dispersion: Exact| Expectation {
+                mean: mean.0,
+                dispersion: dispersion.0,
+            };
+            Some(Ground {
+                length: lengths.iter().position(|known| *known == length)?,
+                start: start.into(),
+                usual: Usual {
+                    mentions: expectation(a, b),
+                    negative: expectation(c, d),
+                },
+            })
+        });
+        Self::Open(Box::new(OpenAlert {
+            ground,
+            last: open.last,
+            improbable_until: open.improbable_until.into(),
+        }))
+    }
+
     /// Takes in what a negative mention made of the windows it lies in. `evidence` is asked for only when a message
     /// is due.
     pub fn judge(
@@ -105,7 +188,7 @@ impl Alert {
                     model: mention.model.clone(),
                 };
                 *self = Self::Open(Box::new(OpenAlert {
-                    ground: spike.clone(),
+                    ground: spike.ground(),
                     last: opened.clone(),
                     improbable_until: improbable_until.max(Some(spike.window.end))?,
                 }));
@@ -124,7 +207,7 @@ impl Alert {
                     ..open.next(AlertKind::Updated, mention.event_time)
                 };
                 open.last = telling_of(spike, evidence(spike), updated);
-                open.ground = spike.clone();
+                open.ground = spike.ground();
                 Some(open.last.clone())
             }
         }
@@ -168,13 +251,9 @@ impl Alert {
 }
 
 impl OpenAlert {
-    /// The window it stands on: which length, its start, and what it was judged by.
-    pub fn stands_on(&self) -> (usize, Timestamp, Usual) {
-        (
-            self.ground.length,
-            self.ground.window.start,
-            self.ground.usual,
-        )
+    /// The window it stands on.
+    pub fn stands_on(&self) -> Option<Ground> {
+        self.ground
     }
 
     /// Leaves a post that was taken back out of further messages.

@@ -6,6 +6,7 @@
 //! process is estimated by the method of moments, drawn towards [`USUAL_DISPERSION`] while there is little evidence.
 //! The prediction is the negative binomial distribution that has both uncertainties.
 
+use super::snapshot::{BaselineRow, Exact};
 use std::time::Duration;
 
 /// Time after which a window counts by a factor e less.
@@ -70,6 +71,20 @@ impl Baseline {
             windows: 0.0,
             events: 0.0,
             pairs: 0.0,
+        }
+    }
+
+    pub fn save(&self) -> BaselineRow {
+        (Exact(self.windows), Exact(self.events), Exact(self.pairs))
+    }
+
+    /// A baseline of windows of that length, as it was saved.
+    pub fn restore(window: Duration, (windows, events, pairs): BaselineRow) -> Self {
+        Self {
+            windows: windows.0,
+            events: events.0,
+            pairs: pairs.0,
+            ..Self::new(window)
         }
     }
 

@@ -1,13 +1,20 @@
 //! Stories: posts that say the same, grouped per entity, so that a repost is no new evidence.
 
+use super::snapshot::{CountedRow, SegmentSnapshot, StoryRow};
 use crate::domain::{EntityId, MentionEvent, Origin, Timestamp};
 use crate::text::{COPY_DISTANCE, distance};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Stories kept per entity; beyond it the oldest go first. A lookup is one pass over their signatures.
 const STORIES_PER_ENTITY: usize = 4096;
+
+/// Stories saved together. Fewer in tests, so that few stories fill some.
+pub(super) const SEGMENT: u64 = if cfg!(test) { 4 } else { 64 };
+
+/// Posts remembered of each story besides the one it counts for; the latest stay.
+const POSTS_PER_STORY: usize = 31;
 
 /// Posts remembered per detector, over all entities: what bounds its memory in a flood.
 const POSTS: usize = 250_000;
@@ -41,6 +48,10 @@ pub(super) struct Story {
     pub cluster: Box<str>,
     /// Identity of the post it counts for.
     pub post: u64,
+    /// When that was told last.
+    post_told: Timestamp,
+    /// The latest of its further posts, and when each was told last.
+    posts: Vec<(u64, Timestamp)>,
     /// Further posts.
     pub copies: u32,
     /// What it adds to windows; none when it came too late or was taken back.
@@ -67,6 +78,31 @@ impl Counted {
     pub fn was_in_time_for(&self, length: usize) -> bool {
         self.lengths & 1 << length != 0
     }
+
+    pub fn save(&self) -> CountedRow {
+        let flags = u8::from(self.negative) | u8::from(self.backfill) << 1;
+        (self.event_time.into(), self.score, flags, self.lengths)
+    }
+
+    /// `lengths` tells for each length it was saved with which one that is now.
+    pub fn restore(
+        (event_time, score, flags, bits): CountedRow,
+        lengths: &[Option<usize>],
+    ) -> Self {
+        let moved = lengths
+            .iter()
+            .enumerate()
+            .filter(|(before, _)| bits & 1 << before != 0);
+        Self {
+            event_time: event_time.into(),
+            score,
+            negative: flags & 1 != 0,
+            backfill: flags & 2 != 0,
+            lengths: moved
+                .filter_map(|(_, now)| *now)
+                .fold(0, |bits, now| bits | 1 << now),
+        }
+    }
 }
 
 /// The stories of one entity within the look-back, oldest first.
@@ -77,7 +113,14 @@ pub(super) struct Stories {
     signatures: VecDeque<u64>,
     stories: VecDeque<Story>,
     last_told: Option<Timestamp>,
+    /// Segments that differ from what is saved, or may.
+    changed: BTreeSet<u64>,
+    /// Full segments that are saved: version, and log offset up to which it is true.
+    saved: Saved,
 }
+
+/// Segments that are saved, by number.
+pub(super) type Saved = BTreeMap<u64, (u8, i64)>;
 
 /// What a mention is to its story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +145,7 @@ impl Stories {
     }
 
     pub fn get_mut(&mut self, number: StoryNumber) -> Option<&mut Story> {
+        self.changed.insert(number / SEGMENT);
         self.stories
             .get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
@@ -126,7 +170,7 @@ impl Stories {
         story.last_told = story.last_told.max(at);
         if story.retracted_by.as_ref() == Some(&mention.origin) {
             story.retracted_by = None;
-            story.post = post;
+            story.take_place(post, at);
             return (number, Told::Again);
         }
         story.copies = story.copies.saturating_add(1);
@@ -149,12 +193,48 @@ impl Stories {
         self.stories.push_back(Story {
             cluster: mention.origin.to_string().into(),
             post,
+            post_told: mention.event_time,
+            posts: Vec::new(),
             copies: 0,
             counted: None,
             retracted_by: None,
             last_told: mention.event_time,
         });
-        self.first + self.stories.len() as u64 - 1
+        let number = self.next() - 1;
+        self.changed.insert(number / SEGMENT);
+        number
+    }
+
+    /// Number of the next story.
+    fn next(&self) -> StoryNumber {
+        self.first + self.stories.len() as u64
+    }
+
+    /// Notes that a post belongs to a story, and returns those for which there is no room any more.
+    pub fn note(&mut self, number: StoryNumber, post: u64, at: Timestamp) -> Vec<u64> {
+        self.get_mut(number)
+            .map(|story| story.note(post, at))
+            .unwrap_or_default()
+    }
+
+    /// A post belongs to another story now.
+    pub fn drop_post(&mut self, number: StoryNumber, post: u64) {
+        if let Some(story) = self.get_mut(number) {
+            story.posts.retain(|(other, _)| *other != post);
+        }
+    }
+
+    /// Posts and their stories, with when each was told last.
+    pub fn posts(&self) -> impl Iterator<Item = (u64, StoryNumber, Timestamp)> {
+        (self.first..)
+            .zip(&self.stories)
+            .flat_map(|(number, story)| {
+                let further = story
+                    .posts
+                    .iter()
+                    .map(move |(post, at)| (*post, number, *at));
+                std::iter::once((story.post, number, story.post_told)).chain(further)
+            })
     }
 
     /// Latest event time of any of them; none when there is none.
@@ -181,57 +261,265 @@ impl Stories {
         self.stories.pop_front();
         self.first += 1;
     }
+
+    /// Saves what has changed: full segments, each with its number and version, and the numbers of those that nobody
+    /// needs any more. Posts told before `horizon` are left out.
+    pub fn save(
+        &mut self,
+        as_of: i64,
+        horizon: Option<Timestamp>,
+    ) -> (Vec<(u64, u8, SegmentSnapshot)>, Vec<u64>) {
+        let full = self.first / SEGMENT..self.next() / SEGMENT;
+        let outdated: Vec<u64> = self
+            .saved
+            .keys()
+            .filter(|segment| !full.contains(segment))
+            .copied()
+            .collect();
+        for segment in &outdated {
+            self.saved.remove(segment);
+        }
+        let mut written = Vec::new();
+        for segment in full {
+            let before = self.saved.get(&segment);
+            if before.is_some() && !self.changed.contains(&segment) {
+                continue;
+            }
+            let version = before.map_or(0, |(version, _)| 1 - (version & 1));
+            let first_story = self.first.max(segment * SEGMENT);
+            let snapshot = SegmentSnapshot {
+                as_of,
+                first_story,
+                stories: self.rows(first_story, (segment + 1) * SEGMENT, horizon),
+            };
+            self.saved.insert(segment, (version, as_of));
+            written.push((segment, version, snapshot));
+        }
+        self.changed.clear();
+        (written, outdated)
+    }
+
+    /// What the entity's own record says of its stories: the oldest, when any was told last, the segments saved, and
+    /// the stories behind them.
+    pub fn open(
+        &self,
+        horizon: Option<Timestamp>,
+    ) -> (StoryNumber, Option<Timestamp>, &Saved, Vec<StoryRow>) {
+        let rows = self.rows(self.next() / SEGMENT * SEGMENT, self.next(), horizon);
+        (self.first, self.last_told, &self.saved, rows)
+    }
+
+    /// All stories.
+    #[cfg(test)]
+    pub fn all(&self, horizon: Option<Timestamp>) -> Vec<StoryRow> {
+        self.rows(self.first, self.next(), horizon)
+    }
+
+    fn rows(
+        &self,
+        from: StoryNumber,
+        to: StoryNumber,
+        horizon: Option<Timestamp>,
+    ) -> Vec<StoryRow> {
+        let index = |number: StoryNumber| (number.max(self.first) - self.first) as usize;
+        let range = index(from)..index(to.min(self.next()));
+        let signatures = self.signatures.range(range.clone());
+        let rows = signatures.zip(self.stories.range(range));
+        rows.map(|(signature, story)| story.save(*signature, horizon))
+            .collect()
+    }
+
+    /// Takes the segments of an earlier life over, which are all to be written anew.
+    pub fn inherit(&mut self, saved: Saved) {
+        self.changed.extend(saved.keys());
+        self.saved = saved;
+    }
+
+    /// Whether a segment is saved.
+    pub fn has_saved(&self, segment: u64) -> bool {
+        self.saved.contains_key(&segment)
+    }
+
+    /// The segments that are saved.
+    pub fn into_saved(self) -> Saved {
+        self.saved
+    }
+
+    /// Stories as they were saved, from the story `first` on, the rows of the segments before the others.
+    pub fn restore(
+        first: StoryNumber,
+        last_told: Option<Timestamp>,
+        saved: Saved,
+        rows: Vec<(StoryNumber, StoryRow)>,
+        lengths: &[Option<usize>],
+    ) -> Result<Self, String> {
+        let mut stories = Self {
+            first,
+            last_told,
+            saved,
+            ..Self::default()
+        };
+        for (number, row) in rows.into_iter().filter(|(number, _)| *number >= first) {
+            if number != stories.next() {
+                return Err(format!("story {} is missing", stories.next()));
+            }
+            stories.signatures.push_back(row.0);
+            stories.stories.push_back(Story::restore(row, lengths));
+        }
+        Ok(stories)
+    }
 }
 
-/// Which stories a post belongs to, for posts sent again and for posts taken back.
+impl Story {
+    /// Another post counts for it.
+    fn take_place(&mut self, post: u64, at: Timestamp) {
+        if self.post != post {
+            let known = self.posts.iter().find(|(other, _)| *other == post);
+            let told = known.map_or(at, |(_, told)| at.max(*told));
+            self.posts.retain(|(other, _)| *other != post);
+            self.posts.push((self.post, self.post_told));
+            (self.post, self.post_told) = (post, told);
+        }
+    }
+
+    fn note(&mut self, post: u64, at: Timestamp) -> Vec<u64> {
+        if self.post == post {
+            self.post_told = self.post_told.max(at);
+        } else {
+            match self.posts.iter_mut().find(|(other, _)| *other == post) {
+                Some((_, told)) => *told = at.max(*told),
+                None => self.posts.push((post, at)),
+            }
+        }
+        if self.posts.len() <= POSTS_PER_STORY {
+            return Vec::new();
+        }
+        self.posts.sort_unstable_by_key(|(post, at)| (*at, *post));
+        let oldest = self.posts.drain(..self.posts.len() - POSTS_PER_STORY);
+        oldest.map(|(post, _)| post).collect()
+    }
+
+    fn save(&self, signature: u64, horizon: Option<Timestamp>) -> StoryRow {
+        let mut posts: Vec<(u64, Timestamp)> = self.posts.clone();
+        posts.retain(|(_, at)| Some(*at) >= horizon);
+        posts.sort_unstable();
+        StoryRow(
+            signature,
+            self.cluster.clone(),
+            (self.post, self.post_told.into()),
+            self.copies,
+            self.last_told.into(),
+            self.counted.as_ref().map(Counted::save),
+            self.retracted_by.clone(),
+            posts
+                .into_iter()
+                .map(|(post, at)| (post, at.into()))
+                .collect(),
+        )
+    }
+
+    fn restore(row: StoryRow, lengths: &[Option<usize>]) -> Self {
+        let StoryRow(
+            _,
+            cluster,
+            (post, post_told),
+            copies,
+            last_told,
+            counted,
+            retracted_by,
+            posts,
+        ) = row;
+        Self {
+            cluster,
+            post,
+            post_told: post_told.into(),
+            posts: posts
+                .into_iter()
+                .map(|(post, at)| (post, at.into()))
+                .collect(),
+            copies,
+            counted: counted.map(|counted| Counted::restore(counted, lengths)),
+            retracted_by,
+            last_told: last_told.into(),
+        }
+    }
+}
+
+/// Which stories a post belongs to, for posts sent again and for posts taken back. Made of the stories; a post told
+/// before the look-back is as good as unknown, whether it is still here or not.
 #[derive(Debug, Default)]
 pub(super) struct Posts {
     stories: BTreeMap<(u64, EntityId), (StoryNumber, Timestamp)>,
-    order: VecDeque<(Timestamp, u64, EntityId)>,
+    /// The same, by when each was told last.
+    order: BTreeSet<(Timestamp, u64, EntityId)>,
 }
 
 impl Posts {
-    pub fn story(&self, post: u64, entity: &EntityId) -> Option<StoryNumber> {
-        self.stories
-            .get(&(post, entity.clone()))
-            .map(|(number, _)| *number)
+    pub fn story(
+        &self,
+        post: u64,
+        entity: &EntityId,
+        horizon: Option<Timestamp>,
+    ) -> Option<StoryNumber> {
+        let (number, at) = self.stories.get(&(post, entity.clone()))?;
+        (Some(*at) >= horizon).then_some(*number)
     }
 
     /// All stories the post belongs to, in the order of the entities.
-    pub fn stories(&self, post: u64) -> Vec<(EntityId, StoryNumber)> {
+    pub fn stories(&self, post: u64, horizon: Option<Timestamp>) -> Vec<(EntityId, StoryNumber)> {
         self.stories
             .range((post, EntityId::from(""))..)
             .take_while(|((of, _), _)| *of == post)
+            .filter(|(_, (_, at))| Some(*at) >= horizon)
             .map(|((_, entity), (number, _))| (entity.clone(), *number))
             .collect()
     }
 
-    pub fn insert(&mut self, post: u64, entity: &EntityId, number: StoryNumber, at: Timestamp) {
-        self.stories.insert((post, entity.clone()), (number, at));
-        self.order.push_back((at, post, entity.clone()));
+    /// Files a post; returns the other story it was filed under before.
+    pub fn insert(
+        &mut self,
+        post: u64,
+        entity: &EntityId,
+        number: StoryNumber,
+        at: Timestamp,
+    ) -> Option<StoryNumber> {
+        let key = (post, entity.clone());
+        let before = self.stories.get(&key).copied();
+        let told = match before {
+            Some((same, told)) if same == number => told.max(at),
+            _ => at,
+        };
+        if let Some((_, told)) = before {
+            self.order.remove(&(told, post, entity.clone()));
+        }
+        self.order.insert((told, post, entity.clone()));
+        self.stories.insert(key, (number, told));
+        before
+            .map(|(other, _)| other)
+            .filter(|other| *other != number)
+    }
+
+    pub fn remove(&mut self, post: u64, entity: &EntityId) {
+        if let Some((_, at)) = self.stories.remove(&(post, entity.clone())) {
+            self.order.remove(&(at, post, entity.clone()));
+        }
     }
 
     /// Forgets the oldest while there are too many, or they are older than `horizon`. Returns what went
     /// for lack of room: its story, and older ones of that entity, should go too.
     pub fn forget(&mut self, horizon: Option<Timestamp>) -> Vec<(EntityId, StoryNumber)> {
         let mut crowded_out = Vec::new();
-        while let Some((at, _, _)) = self.order.front() {
-            let crowded = self.order.len() > POSTS;
-            if !crowded && horizon.is_none_or(|horizon| *at >= horizon) {
+        while let Some((at, post, entity)) = self.order.pop_first() {
+            let crowded = self.order.len() >= POSTS;
+            if !crowded && horizon.is_none_or(|horizon| at >= horizon) {
+                self.order.insert((at, post, entity));
                 break;
             }
-            let Some((at, post, entity)) = self.order.pop_front() else {
-                break;
-            };
             let key = (post, entity);
-            // A post sent again stands in the queue again, further back.
-            if let Some((number, last_told)) = self.stories.get(&key).copied()
-                && last_told == at
+            if let Some((number, _)) = self.stories.remove(&key)
+                && crowded
             {
-                self.stories.remove(&key);
-                if crowded {
-                    crowded_out.push((key.1, number));
-                }
+                crowded_out.push((key.1, number));
             }
         }
         crowded_out
@@ -316,11 +604,38 @@ mod tests {
         posts.insert(7, &globex, 1, at(0));
         posts.insert(7, &acme, 2, at(0));
         posts.insert(8, &acme, 3, at(5));
-        posts.insert(7, &acme, 4, at(9));
-        assert_eq!(posts.stories(7), [(acme.clone(), 4), (globex.clone(), 1)]);
-        assert!(posts.forget(Some(at(6))).is_empty());
-        assert_eq!(posts.stories(7), [(acme.clone(), 4)]);
-        assert_eq!(posts.story(8, &acme), None);
+        assert_eq!(posts.insert(7, &acme, 4, at(9)), Some(2));
+        assert_eq!(posts.insert(7, &acme, 4, at(8)), None);
+        assert_eq!(
+            posts.stories(7, None),
+            [(acme.clone(), 4), (globex.clone(), 1)]
+        );
+        let horizon = Some(at(6));
+        let found = |posts: &Posts| (posts.stories(7, horizon), posts.story(8, &acme, horizon));
+        let before = found(&posts);
+        assert_eq!(before, (vec![(acme.clone(), 4)], None));
+        assert!(posts.forget(horizon).is_empty());
+        assert_eq!(
+            found(&posts),
+            before,
+            "forgotten or not makes no difference"
+        );
+        assert_eq!((posts.stories.len(), posts.order.len()), (1, 1));
+        posts.remove(7, &acme);
+        assert_eq!((posts.stories.len(), posts.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn of_the_posts_of_a_story_the_latest_are_known_and_the_one_it_counts_for() {
+        let mut stories = Stories::default();
+        tell(&mut stories, 0, None, 0);
+        let gone: Vec<_> = (0..POSTS_PER_STORY as u64 + 3)
+            .flat_map(|n| stories.note(0, 100 + n, at(n as i64)))
+            .collect();
+        assert_eq!(gone, [100, 101, 102]);
+        assert_eq!(stories.note(0, 7, at(99)), [] as [u64; 0]);
+        assert_eq!(stories.posts().count(), 1 + POSTS_PER_STORY);
+        assert!(stories.posts().any(|post| post == (7, 0, at(99))));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! One entity: its stories, windows and alert, and what a mention or a retraction does to them.
 
-use super::alerts::{Alert, Finding};
-use super::copies::{Counted, Stories, StoryNumber};
+use super::alerts::{Alert, Finding, Ground};
+use super::copies::{Counted, SEGMENT, Stories, StoryNumber};
 use super::evidence::Negatives;
+use super::snapshot::{EntitySnapshot, EntityTally, KnownSnapshot, SegmentSnapshot, StoryRow};
 use super::windows::{Surprise, Usual, Windows};
 use crate::config::DetectConfig;
 use crate::domain::{
     AlertMessage, EntityId, Label, MentionEvent, Retraction, Sentiment, Timestamp,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An entity that nobody mentioned for so long is forgotten, baseline and all.
@@ -25,6 +27,14 @@ pub(super) struct Moment<'a> {
     pub silence: Duration,
 }
 
+impl Moment<'_> {
+    /// Where the look-back begins.
+    pub fn horizon(&self) -> Option<Timestamp> {
+        self.watermark
+            .map(|watermark| watermark - self.config.copy_lookback)
+    }
+}
+
 /// What detection knows of one entity.
 #[derive(Debug)]
 pub(super) struct Entity {
@@ -37,6 +47,14 @@ pub(super) struct Entity {
     last_seen: Timestamp,
     /// When it is looked at next even if nothing happens, as the detector's queue has it.
     pub due: Option<Timestamp>,
+    /// What its mentions have come to.
+    pub tally: EntityTally,
+    /// What an earlier life came to that was forgotten at this log offset, until the detector's own record has it.
+    pub earlier: Option<(i64, EntityTally)>,
+    /// Log offset up to which it was saved when it was restored: what it ignores.
+    pub as_of: i64,
+    /// Whether it differs from what is saved.
+    pub changed: bool,
 }
 
 impl Entity {
@@ -58,7 +76,104 @@ impl Entity {
             alert: Alert::Quiet { not_before: None },
             last_seen: first_seen,
             due: None,
+            tally: EntityTally::default(),
+            earlier: None,
+            as_of: -1,
+            changed: false,
         }
+    }
+
+    /// Its own record. `segments` are those that are saved.
+    pub fn save(&self, epoch: &Arc<str>, as_of: i64, horizon: Option<Timestamp>) -> EntitySnapshot {
+        let lengths: Vec<u64> = self.windows.iter().map(Windows::length_ms).collect();
+        let (first_story, last_told, segments, stories) = self.stories.open(horizon);
+        let known = KnownSnapshot {
+            last_seen: self.last_seen.into(),
+            due: self.due.map(Into::into),
+            windows: self.windows.iter().map(Windows::save).collect(),
+            alert: self.alert.save(&lengths),
+            negatives: self.negatives.save(),
+            first_story,
+            last_told: last_told.map(Into::into),
+            segments: segments
+                .iter()
+                .map(|(n, (version, as_of))| (*n, *version, *as_of))
+                .collect(),
+            stories,
+        };
+        EntitySnapshot::of(epoch, as_of, self.tally, self.earlier, Some(known))
+    }
+
+    /// An entity as it was saved, with the segments its record names. Windows of lengths that are no longer configured
+    /// go; those of new lengths begin at the watermark.
+    ///
+    /// # Errors
+    /// What does not fit together.
+    pub fn restore(
+        id: EntityId,
+        tally: EntityTally,
+        known: KnownSnapshot,
+        segments: Vec<SegmentSnapshot>,
+        now: Moment,
+    ) -> Result<Self, String> {
+        let configured: Vec<u64> = now
+            .config
+            .windows
+            .iter()
+            .take(LENGTHS)
+            .map(|length| length.as_millis().max(1) as u64)
+            .collect();
+        let place = |length: u64| configured.iter().position(|known| *known == length);
+        let lengths: Vec<Option<usize>> = known
+            .windows
+            .iter()
+            .map(|windows| place(windows.length_ms))
+            .collect();
+        let mut saved: Vec<_> = known.windows.into_iter().collect();
+        let windows = configured.iter().map(|length| {
+            match saved
+                .iter()
+                .position(|windows| windows.length_ms == *length)
+            {
+                Some(index) => Windows::restore(saved.swap_remove(index)),
+                None => Windows::new(Duration::from_millis(*length), now.watermark, now.silence),
+            }
+        });
+        let windows = windows.collect();
+
+        let mut rows: Vec<(StoryNumber, StoryRow)> = Vec::new();
+        let mut next = known.first_story / SEGMENT * SEGMENT;
+        for segment in segments {
+            next = segment.first_story;
+            rows.extend((next..).zip(segment.stories));
+            next = (next / SEGMENT + 1) * SEGMENT;
+        }
+        rows.extend((next.max(known.first_story)..).zip(known.stories));
+        let saved = known
+            .segments
+            .iter()
+            .map(|(n, version, as_of)| (*n, (*version, *as_of)))
+            .collect();
+        let last_told = known.last_told.map(Into::into);
+        Ok(Self {
+            id,
+            stories: Stories::restore(known.first_story, last_told, saved, rows, &lengths)?,
+            windows,
+            negatives: Negatives::restore(known.negatives, &lengths),
+            alert: Alert::restore(known.alert, &configured),
+            last_seen: known.last_seen.into(),
+            due: known.due.map(Into::into),
+            tally,
+            earlier: None,
+            as_of: -1,
+            changed: false,
+        })
+    }
+
+    /// The latest that it has seen, and the silence up to then.
+    pub fn seen(&self) -> (Timestamp, Duration) {
+        let silence = self.windows.iter().map(Windows::silence).max();
+        (self.last_seen, silence.unwrap_or_default())
     }
 
     /// Whether an alert is open.
@@ -207,7 +322,11 @@ impl Entity {
         };
         open.forget(&retraction.post_id);
         // The ground is judged as it was: what was learned since then does not take an alert back.
-        let (length, start, usual) = open.stands_on();
+        let Ground {
+            length,
+            start,
+            usual,
+        } = open.stands_on()?;
         let ground = self.finding(length, start, usual, config);
         if ground.is_spike(config) || self.has_spike(config) {
             return None;
@@ -259,14 +378,14 @@ impl Entity {
     /// Tells the windows which one an open alert stands on.
     fn keep_ground(&mut self) {
         let ground = match &self.alert {
-            Alert::Open(open) => Some(open.stands_on()),
+            Alert::Open(open) => open.stands_on(),
             Alert::Quiet { .. } => None,
         };
         for (index, windows) in self.windows.iter_mut().enumerate() {
             windows.keep(
                 ground
-                    .filter(|(length, _, _)| *length == index)
-                    .map(|(_, start, _)| start),
+                    .filter(|ground| ground.length == index)
+                    .map(|ground| ground.start),
             );
         }
     }

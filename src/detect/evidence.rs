@@ -1,6 +1,7 @@
 //! The negative stories of an entity's windows: how many sources speak, and what they say.
 
 use super::copies::{Counted, Stories, StoryNumber, identity};
+use super::snapshot::NegativeRow;
 use crate::domain::{Evidence, MentionEvent, SpikeWindow, Timestamp};
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
@@ -8,12 +9,18 @@ use std::collections::{BTreeSet, VecDeque};
 /// Negative stories kept per entity; beyond it the oldest go first.
 const KEPT: usize = 512;
 
+/// Their texts together, as they are written; beyond it the oldest go first too.
+const KEPT_BYTES: usize = 150_000;
+
 /// Stories shown in an alert.
 const SHOWN: usize = 5;
 
 /// Negative stories that may be judged, in order of arrival.
 #[derive(Debug, Default)]
-pub(super) struct Negatives(VecDeque<Negative>);
+pub(super) struct Negatives {
+    kept: VecDeque<Negative>,
+    bytes: usize,
+}
 
 #[derive(Debug)]
 struct Negative {
@@ -26,16 +33,21 @@ struct Negative {
     url: Option<Box<str>>,
 }
 
+impl Negative {
+    /// Bytes of its texts in JSON.
+    fn bytes(&self) -> usize {
+        let written = |text: &str| serde_json::to_string(text).map_or(0, |json| json.len());
+        written(&self.post_id) + written(&self.title) + self.url.as_deref().map_or(0, written)
+    }
+}
+
 impl Negatives {
     pub fn push(&mut self, story: StoryNumber, counted: Counted, mention: &MentionEvent) {
-        if self.0.len() >= KEPT {
-            self.0.pop_front();
-        }
         let voice = match &mention.author {
             Some(author) => identity(&["author", &mention.source, author]),
             None => identity(&["source", &mention.source]),
         };
-        self.0.push_back(Negative {
+        self.keep(Negative {
             story,
             counted,
             voice,
@@ -45,15 +57,64 @@ impl Negatives {
         });
     }
 
+    fn keep(&mut self, negative: Negative) {
+        self.bytes += negative.bytes();
+        self.kept.push_back(negative);
+        while self.kept.len() > KEPT || self.bytes > KEPT_BYTES {
+            self.bytes -= self
+                .kept
+                .pop_front()
+                .map_or(self.bytes, |oldest| oldest.bytes());
+        }
+    }
+
     pub fn take_back(&mut self, story: StoryNumber) {
-        self.0.retain(|negative| negative.story != story);
+        self.retain(|negative| negative.story != story);
     }
 
     pub fn forget_before(&mut self, start: Option<Timestamp>) {
-        match start {
-            Some(start) => self.0.retain(|n| n.counted.event_time >= start),
-            None => self.0.clear(),
+        self.retain(|n| start.is_some_and(|start| n.counted.event_time >= start));
+    }
+
+    fn retain(&mut self, stays: impl Fn(&Negative) -> bool) {
+        let bytes = &mut self.bytes;
+        self.kept.retain(|negative| {
+            let stays = stays(negative);
+            if !stays {
+                *bytes -= negative.bytes();
+            }
+            stays
+        });
+    }
+
+    pub fn save(&self) -> Vec<NegativeRow> {
+        let row = |n: &Negative| {
+            let texts = (n.post_id.clone(), n.title.clone(), n.url.clone());
+            NegativeRow(
+                n.story,
+                n.counted.save(),
+                n.voice,
+                texts.0,
+                texts.1,
+                texts.2,
+            )
+        };
+        self.kept.iter().map(row).collect()
+    }
+
+    pub fn restore(rows: Vec<NegativeRow>, lengths: &[Option<usize>]) -> Self {
+        let mut restored = Self::default();
+        for NegativeRow(story, counted, voice, post_id, title, url) in rows {
+            restored.keep(Negative {
+                story,
+                counted: Counted::restore(counted, lengths),
+                voice,
+                post_id,
+                title,
+                url,
+            });
         }
+        restored
     }
 
     /// Distinct authors (sources, where there is no author) in a window of the `length`th length.
@@ -84,7 +145,7 @@ impl Negatives {
     }
 
     fn within(&self, length: usize, window: SpikeWindow) -> impl Iterator<Item = &Negative> {
-        self.0.iter().filter(move |negative| {
+        self.kept.iter().filter(move |negative| {
             let at = negative.counted.event_time;
             negative.counted.was_in_time_for(length) && window.start <= at && at < window.end
         })

@@ -9,19 +9,25 @@
 //!  retraction ─► copies: which stories? ─► windows: take them out ─► alerts
 //! ```
 //!
+//! What it has learnt can be saved and restored: see [`Detector::checkpoint`].
+//!
 //! Pure: no clock, no I/O. [`SeriesDetector`] is the same test over a plain series of counts.
 
 mod alerts;
 mod baseline;
+mod checkpoint;
 mod copies;
 mod entity;
 mod evidence;
 mod series;
+pub mod snapshot;
 mod test;
 mod watermark;
 mod windows;
 
+pub use checkpoint::Restored;
 pub use series::{SeriesDetector, SeriesPoint};
+pub use snapshot::Checkpoint;
 pub use test::upper_tail;
 
 use crate::config::DetectConfig;
@@ -29,9 +35,11 @@ use crate::domain::{
     AlertKind, AlertMessage, DetectionRecord, EntityId, MentionCluster, MentionEvent, Position,
     Progress, Retraction, SourcePartition, Timestamp,
 };
-use copies::{Posts, Told, post_identity};
+use copies::{Posts, Saved, Told, post_identity};
 use entity::{Entity, Moment};
-use std::collections::{BTreeSet, HashMap};
+use snapshot::EntityTally;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 use watermark::{Silence, Watermark};
 
@@ -55,10 +63,10 @@ pub struct Counts {
     pub copies: u64,
     /// Stories not judged because all their windows had closed.
     pub late: u64,
-    /// Retractions of posts that some entity here had in its look-back.
+    /// Retractions accepted.
     pub retractions: u64,
-    /// Retractions of posts not known here.
-    pub unknown_retractions: u64,
+    /// Entities' stories, of those in their look-back, to which a retracted post belonged.
+    pub taken_back: u64,
     /// Entities held.
     pub entities: usize,
     /// Alerts open.
@@ -76,6 +84,18 @@ pub struct Detector {
     /// The first watermark, and the silence before it: since then an entity never mentioned was watched too.
     watched_since: Option<(Timestamp, Duration)>,
     entities: HashMap<EntityId, Entity>,
+    /// Log offset of the last record applied or skipped; -1 before the first.
+    as_of: i64,
+    /// Log offset up to which the detector's own record is saved.
+    saved: i64,
+    /// Entities that differ from what is saved, and some more.
+    changed: Vec<EntityId>,
+    /// Keys of segments that no entity named when it was restored.
+    outdated: Vec<String>,
+    /// Entities no longer known, until everything that is saved says so.
+    forgotten: BTreeMap<EntityId, Forgotten>,
+    /// What the forgotten ones came to.
+    forgotten_tally: EntityTally,
     /// Every entity once, by when it is looked at even if nothing happens; sooner than needed does no harm.
     due: BTreeSet<(Timestamp, EntityId)>,
     posts: Posts,
@@ -89,6 +109,18 @@ struct Seen {
     retraction: Option<i64>,
 }
 
+#[derive(Debug)]
+struct Forgotten {
+    /// Log offset of the record at which it was.
+    at: i64,
+    /// What it came to.
+    tally: EntityTally,
+    /// Its segments that are saved.
+    segments: Saved,
+    /// Log offset up to which it is saved as forgotten; mentions up to there are ignored.
+    as_of: Option<i64>,
+}
+
 impl Detector {
     /// A detector that has seen nothing. At most 32 lengths of windows are judged.
     pub fn new(config: &DetectConfig) -> Self {
@@ -99,19 +131,40 @@ impl Detector {
             silence: Silence::default(),
             watched_since: None,
             entities: HashMap::new(),
+            as_of: -1,
+            saved: -1,
+            changed: Vec::new(),
+            outdated: Vec::new(),
+            forgotten: BTreeMap::new(),
+            forgotten_tally: EntityTally::default(),
             due: BTreeSet::new(),
             posts: Posts::default(),
             counts: Counts::default(),
         }
     }
 
-    /// Applies one record in log order; returns what follows from it. A repeat has no effect.
-    pub fn apply(&mut self, record: &DetectionRecord) -> Vec<Decision> {
+    /// Applies the record at a log offset, in their order; returns what follows from it. A repeat has no effect, nor
+    /// has a record that was applied before what is known was saved.
+    pub fn apply(&mut self, offset: i64, record: &DetectionRecord) -> Vec<Decision> {
+        if offset <= self.as_of {
+            return Vec::new();
+        }
+        self.as_of = offset;
         match record {
             DetectionRecord::Mention(mention) => self.mention(mention),
             DetectionRecord::Progress(progress) => self.progress(progress),
             DetectionRecord::Retraction(retraction) => self.retraction(retraction),
         }
+    }
+
+    /// Goes on behind a record that cannot be read.
+    pub fn skip(&mut self, offset: i64) {
+        self.as_of = self.as_of.max(offset);
+    }
+
+    /// Log offset of the last record applied or skipped.
+    pub fn as_of(&self) -> Option<i64> {
+        (self.as_of >= 0).then_some(self.as_of)
     }
 
     /// Event time up to which everything has been seen: windows that end there are closed. None before the
@@ -141,17 +194,38 @@ impl Detector {
 
         let now = moment(&self.config, &self.watermark, &self.silence);
         let at = mention.event_time;
-        let entity = self
-            .entities
-            .entry(mention.entity.clone())
-            .or_insert_with_key(|id| Entity::new(id.clone(), at, self.watched_since, now.config));
+        let id = &mention.entity;
+        let forgotten = self.forgotten.get(id).and_then(|forgotten| forgotten.as_of);
+        let saved = self.entities.get(id).map(|entity| entity.as_of);
+        if saved.max(forgotten) >= Some(self.as_of) {
+            return Vec::new();
+        }
+        let entity = match self.entities.entry(id.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                let mut entity = Entity::new(id.clone(), at, self.watched_since, now.config);
+                if let Some(forgotten) = self.forgotten.remove(id) {
+                    let earlier = (forgotten.at, forgotten.tally);
+                    entity.earlier = (forgotten.at > self.saved).then_some(earlier);
+                    entity.stories.inherit(forgotten.segments);
+                }
+                free.insert(entity)
+            }
+        };
+        entity.tally.mentions += 1;
         entity.settle(now);
+        let horizon = now.horizon();
         let post = post_identity(&mention.source, &mention.post_id);
-        let known = self.posts.story(post, &mention.entity);
+        let known = self.posts.story(post, id, horizon);
         let (number, told) = entity
             .stories
             .tell(mention, post, known, now.config.copy_lookback);
-        self.posts.insert(post, &entity.id, number, at);
+        if let Some(other) = self.posts.insert(post, id, number, at) {
+            entity.stories.drop_post(other, post);
+        }
+        for gone in entity.stories.note(number, post, at) {
+            self.posts.remove(gone, id);
+        }
 
         let mut decisions = Vec::new();
         if let Some(story) = entity.stories.get(number) {
@@ -165,13 +239,15 @@ impl Detector {
             }));
         }
         if told == Told::Copy {
+            entity.tally.copies += 1;
             self.counts.copies += 1;
         } else if !entity.count(number, mention, now.config) {
+            entity.tally.late += 1;
             self.counts.late += 1;
         } else if let Some(message) = entity.judge(number, mention, now.config) {
             decisions.push(self.counts.alert(message));
         }
-        schedule(&mut self.due, entity, now.config);
+        schedule(&mut self.due, &mut self.changed, entity, now.config);
         decisions
     }
 
@@ -188,23 +264,38 @@ impl Detector {
 
         let mut due = Vec::new();
         while self.due.first().is_some_and(|(at, _)| *at <= watermark) {
-            due.extend(self.due.pop_first().map(|(_, id)| id));
+            due.extend(self.due.pop_first());
         }
         let now = moment(&self.config, &self.watermark, &self.silence);
         let mut decisions = Vec::new();
-        for id in due {
+        for (at, id) in due {
             let Some(entity) = self.entities.get_mut(&id) else {
                 continue;
             };
+            if entity.as_of >= self.as_of {
+                self.due.insert((at, id));
+                continue;
+            }
             entity.due = None;
             entity.settle(now);
             if let Some(message) = entity.resolve(watermark, now.config) {
                 decisions.push(self.counts.alert(message));
             }
-            if entity.is_forgotten(watermark) {
-                self.entities.remove(&id);
-            } else {
-                schedule(&mut self.due, entity, now.config);
+            if !entity.is_forgotten(watermark) {
+                schedule(&mut self.due, &mut self.changed, entity, now.config);
+            } else if let Some(entity) = self.entities.remove(&id) {
+                self.forgotten_tally += entity.tally;
+                let mut tally = entity.tally;
+                if let Some((_, earlier)) = entity.earlier.filter(|(at, _)| *at > self.saved) {
+                    tally += earlier;
+                }
+                let forgotten = Forgotten {
+                    at: self.as_of,
+                    tally,
+                    segments: entity.stories.into_saved(),
+                    as_of: None,
+                };
+                self.forgotten.insert(id, forgotten);
             }
         }
         decisions
@@ -220,38 +311,38 @@ impl Detector {
             return Vec::new();
         }
         seen.retraction = Some(retraction.origin.offset);
+        self.counts.retractions += 1;
 
         let now = moment(&self.config, &self.watermark, &self.silence);
         let post = post_identity(&retraction.source, &retraction.post_id);
-        let stories = self.posts.stories(post);
-        if stories.is_empty() {
-            self.counts.unknown_retractions += 1;
-        } else {
-            self.counts.retractions += 1;
-        }
         let mut decisions = Vec::new();
-        for (id, number) in stories {
+        for (id, number) in self.posts.stories(post, now.horizon()) {
             let Some(entity) = self.entities.get_mut(&id) else {
                 continue;
             };
+            if entity.as_of >= self.as_of || entity.stories.get(number).is_none() {
+                continue;
+            }
+            entity.tally.taken_back += 1;
+            self.counts.taken_back += 1;
             entity.settle(now);
             if let Some(message) = entity.retract(number, post, retraction, now.config) {
                 decisions.push(self.counts.alert(message));
             }
-            schedule(&mut self.due, entity, now.config);
+            schedule(&mut self.due, &mut self.changed, entity, now.config);
         }
         decisions
     }
 
     /// Drops posts behind the look-back, and what there is no room for.
     fn forget_posts(&mut self) {
-        let horizon = self
-            .watermark
-            .value()
-            .map(|watermark| watermark - self.config.copy_lookback);
-        for (id, number) in self.posts.forget(horizon) {
-            if let Some(entity) = self.entities.get_mut(&id) {
+        let now = moment(&self.config, &self.watermark, &self.silence);
+        for (id, number) in self.posts.forget(now.horizon()) {
+            if let Some(entity) = self.entities.get_mut(&id)
+                && entity.as_of < self.as_of
+            {
                 entity.stories.forget_through(number);
+                schedule(&mut self.due, &mut self.changed, entity, now.config);
             }
         }
     }
@@ -265,8 +356,16 @@ fn moment<'a>(config: &'a DetectConfig, watermark: &Watermark, silence: &Silence
     }
 }
 
-/// Sees that the entity is looked at when it is due, or sooner.
-fn schedule(due: &mut BTreeSet<(Timestamp, EntityId)>, entity: &mut Entity, config: &DetectConfig) {
+/// Sees that an entity that has changed is saved, and looked at when it is due, or sooner.
+fn schedule(
+    due: &mut BTreeSet<(Timestamp, EntityId)>,
+    changed: &mut Vec<EntityId>,
+    entity: &mut Entity,
+    config: &DetectConfig,
+) {
+    if !std::mem::replace(&mut entity.changed, true) {
+        changed.push(entity.id.clone());
+    }
     let next = entity.next_due(config);
     if entity.due.is_some_and(|at| at <= next) {
         return;

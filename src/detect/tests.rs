@@ -1,6 +1,7 @@
 //! The detector as a whole: what a stream of records leads to.
 
 mod properties;
+mod restarts;
 mod simulation;
 
 use super::*;
@@ -92,7 +93,8 @@ impl Desk {
     }
 
     fn apply(&mut self, record: DetectionRecord) {
-        for decision in self.detector.apply(&record) {
+        let next = self.detector.as_of().map_or(0, |applied| applied + 1);
+        for decision in self.detector.apply(next, &record) {
             match decision {
                 Decision::Alert(message) => self.alerts.push(message),
                 Decision::Cluster(cluster) => self.clusters.push(cluster),
@@ -285,8 +287,8 @@ fn taking_back_what_carries_nothing_leaves_an_alert_alone() {
         desk.takes_back(21, offset);
     }
     assert_eq!(desk.kinds(), [Opened]);
-    assert_eq!(desk.detector.counts().retractions, 2);
-    assert_eq!(desk.detector.counts().unknown_retractions, 1);
+    assert_eq!(desk.detector.counts().retractions, 3);
+    assert_eq!(desk.detector.counts().taken_back, 2);
 }
 
 #[test]

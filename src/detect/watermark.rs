@@ -1,5 +1,6 @@
 //! Event time: how far every source partition has come, and which time nobody watched.
 
+use super::snapshot::{PlaceSnapshot, SilenceSnapshot, WatermarkSnapshot};
 use crate::domain::{Progress, SourcePartition, SourceState, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,6 +44,42 @@ impl Watermark {
             idle: None,
             value: None,
         }
+    }
+
+    pub fn save(&self) -> WatermarkSnapshot {
+        let place = |(partition, place): (&SourcePartition, &Place)| {
+            let place = PlaceSnapshot {
+                offset: place.offset,
+                event_time: place.event_time.map(Into::into),
+                state: place.state,
+                at: place.at.into(),
+            };
+            (partition.clone(), place)
+        };
+        WatermarkSnapshot {
+            value: self.value.map(Into::into),
+            idle: self.idle.map(|(reached, at)| (reached.into(), at.into())),
+            partitions: self.partitions.iter().map(place).collect(),
+        }
+    }
+
+    /// As it was saved. In another epoch source partitions begin anew: only the value stays.
+    pub fn restore(&mut self, saved: WatermarkSnapshot, same_epoch: bool) {
+        self.value = saved.value.map(Into::into);
+        if !same_epoch {
+            return;
+        }
+        self.idle = saved.idle.map(|(reached, at)| (reached.into(), at.into()));
+        let place = |(partition, place): (SourcePartition, PlaceSnapshot)| {
+            let place = Place {
+                offset: place.offset,
+                event_time: place.event_time.map(Into::into),
+                state: place.state,
+                at: place.at.into(),
+            };
+            (partition, place)
+        };
+        self.partitions = saved.partitions.into_iter().map(place).collect();
     }
 
     /// None before the first event time.
@@ -114,6 +151,8 @@ impl Watermark {
 pub(super) struct Silence {
     foremost: Option<Timestamp>,
     total: Duration,
+    /// Squall itself was away: the next step is a silence, however short.
+    interrupted: bool,
 }
 
 impl Silence {
@@ -121,11 +160,35 @@ impl Silence {
     pub fn end(&mut self, at: Timestamp) {
         if let Some(foremost) = self.foremost {
             let step = at.since(foremost);
-            if step > SILENCE {
+            if step > SILENCE || self.interrupted {
                 self.total += step;
             }
+            self.interrupted &= step.is_zero();
         }
         self.foremost = self.foremost.max(Some(at));
+    }
+
+    pub fn save(&self) -> SilenceSnapshot {
+        SilenceSnapshot {
+            foremost: self.foremost.map(Into::into),
+            total_ms: self.total.as_millis() as u64,
+            interrupted: self.interrupted,
+        }
+    }
+
+    pub fn restore(saved: SilenceSnapshot) -> Self {
+        Self {
+            foremost: saved.foremost.map(Into::into),
+            total: Duration::from_millis(saved.total_ms),
+            interrupted: saved.interrupted,
+        }
+    }
+
+    /// Nobody watched from here, or from what an entity has seen later, to the next event.
+    pub fn interrupt(&mut self, seen: Option<Timestamp>, total: Duration) {
+        self.foremost = self.foremost.max(seen);
+        self.total = self.total.max(total);
+        self.interrupted = self.foremost.is_some();
     }
 
     /// Sum of all silences so far.
@@ -270,6 +333,18 @@ mod tests {
             silence.end(at(seconds));
         }
         assert_eq!(silence.total(), Duration::from_secs(7200));
+    }
+
+    #[test]
+    fn while_squall_was_away_nobody_watched_however_short_it_was() {
+        let mut silence = Silence::default();
+        silence.end(at(0));
+        let mut silence = Silence::restore(silence.save());
+        silence.interrupt(None, Duration::ZERO);
+        for seconds in [-5, 0, 600, 1200] {
+            silence.end(at(seconds));
+        }
+        assert_eq!(silence.total(), Duration::from_secs(600));
     }
 
     fn any_progress() -> impl Strategy<Value = Progress> {

@@ -2,6 +2,7 @@
 
 use super::baseline::{Baseline, Expectation};
 use super::copies::Counted;
+use super::snapshot::{Exact, TallyRow, WindowsSnapshot};
 use crate::domain::{Expected, Observed, SpikeWindow, Timestamp};
 use std::time::Duration;
 
@@ -49,6 +50,34 @@ impl Tally {
             self.scored -= 1;
             self.score_sum -= f64::from(score);
         }
+    }
+
+    fn save(&self, start: Timestamp) -> TallyRow {
+        let sum = Exact(self.score_sum);
+        let backfill = (self.backfill_mentions, self.backfill_negative);
+        (
+            start.into(),
+            self.mentions,
+            self.negative,
+            self.scored,
+            sum,
+            backfill.0,
+            backfill.1,
+        )
+    }
+
+    fn restore(row: TallyRow) -> (Timestamp, Self) {
+        let (start, mentions, negative, scored, score_sum, backfill_mentions, backfill_negative) =
+            row;
+        let tally = Self {
+            mentions,
+            negative,
+            scored,
+            score_sum: score_sum.0,
+            backfill_mentions,
+            backfill_negative,
+        };
+        (start.into(), tally)
     }
 
     /// What a message tells of it; the sources are counted elsewhere.
@@ -119,6 +148,44 @@ impl Windows {
             mentions: Baseline::new(length),
             negative: Baseline::new(length),
         }
+    }
+
+    pub fn save(&self) -> WindowsSnapshot {
+        WindowsSnapshot {
+            length_ms: self.length_ms(),
+            closed: self.closed.map(Into::into),
+            kept: self.kept.map(Into::into),
+            silence_ms: self.silence.as_millis() as u64,
+            mentions: self.mentions.save(),
+            negative: self.negative.save(),
+            open: self
+                .windows
+                .iter()
+                .map(|(start, tally)| tally.save(*start))
+                .collect(),
+        }
+    }
+
+    pub fn restore(saved: WindowsSnapshot) -> Self {
+        let length = Duration::from_millis(saved.length_ms.max(1));
+        Self {
+            length,
+            windows: saved.open.into_iter().map(Tally::restore).collect(),
+            kept: saved.kept.map(Into::into),
+            closed: saved.closed.map(Into::into),
+            silence: Duration::from_millis(saved.silence_ms),
+            mentions: Baseline::restore(length, saved.mentions),
+            negative: Baseline::restore(length, saved.negative),
+        }
+    }
+
+    pub fn length_ms(&self) -> u64 {
+        self.length.as_millis() as u64
+    }
+
+    /// Silence up to where windows are closed.
+    pub fn silence(&self) -> Duration {
+        self.silence
     }
 
     /// The window an instant lies in.

@@ -10,6 +10,7 @@ pub mod notify;
 mod order;
 mod progress;
 mod reading;
+pub mod replayed;
 pub mod score;
 mod score_line;
 pub mod store;

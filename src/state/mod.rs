@@ -3,10 +3,18 @@
 //! [`State`] is a seam: a compacted Kafka topic in production, SQLite when the broker is embedded. Each role has a
 //! state of its own, divided like the topic it reads.
 
+#[cfg(test)]
+mod contract;
+mod sqlite;
+mod topic;
+
+pub use sqlite::SqliteState;
+pub use topic::TopicState;
+
 use futures::future::BoxFuture;
 use std::collections::HashMap;
 
-/// One key's new value; none removes it.
+/// One key's new value; none removes it. Keys are not empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The key.

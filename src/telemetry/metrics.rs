@@ -6,8 +6,8 @@
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
-    CounterVec, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// Tokens of a batch, padding included: 16 to 16,384.
@@ -64,6 +64,16 @@ pub struct Metrics {
     pub alerts: Family<IntCounterVec, 2>,
     /// Deliveries that ended, by endpoint and outcome ([`crate::domain::Outcome::name`]).
     pub deliveries: Family<IntCounterVec, 2>,
+    /// Deliveries that have not ended, by endpoint.
+    pub deliveries_pending: Family<IntGaugeVec, 1>,
+    /// Seconds by which the delivery that has waited longest for its next attempt is overdue, by endpoint.
+    pub delivery_overdue_seconds: Family<GaugeVec, 1>,
+    /// Seconds from a checkpoint of DETECT to what it saves being kept.
+    pub checkpoint_seconds: Histogram,
+    /// Entities restored when DETECT took partitions over.
+    pub entities_restored: IntCounter,
+    /// Times that a role could not read or write its state, by role.
+    pub state_errors: Family<IntCounterVec, 1>,
     /// Rows written to the store, by table.
     pub store_rows: Family<IntCounterVec, 1>,
     /// Rows of each block.
@@ -179,6 +189,30 @@ impl Metrics {
                 "Deliveries that ended.",
                 ["endpoint", "outcome"],
             ),
+            deliveries_pending: all.gauges(
+                "squall_deliveries_pending",
+                "Deliveries that have not ended.",
+                ["endpoint"],
+            ),
+            delivery_overdue_seconds: all.levels(
+                "squall_delivery_overdue_seconds",
+                "Time by which the delivery that has waited longest for its next attempt is overdue.",
+                ["endpoint"],
+            ),
+            checkpoint_seconds: all.histogram(
+                "squall_checkpoint_seconds",
+                "Time from a checkpoint of what was learnt to its being kept.",
+                LATENCY_SECONDS,
+            ),
+            entities_restored: all.add(IntCounter::new(
+                "squall_entities_restored_total",
+                "Entities restored when partitions were taken over.",
+            )),
+            state_errors: all.counters(
+                "squall_state_errors_total",
+                "Times that state could not be read or written.",
+                ["role"],
+            ),
             store_rows: all.counters(
                 "squall_store_rows_total",
                 "Rows written to the store.",
@@ -266,6 +300,15 @@ impl Declare {
         Family(self.add(IntGaugeVec::new(Opts::new(name, help), &labels)))
     }
 
+    fn levels<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+    ) -> Family<GaugeVec, N> {
+        Family(self.add(GaugeVec::new(Opts::new(name, help), &labels)))
+    }
+
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         self.add(Histogram::with_opts(options))
@@ -295,11 +338,16 @@ mod tests {
         metrics.blocked_seconds.with(["score"]).inc_by(0.25);
         metrics.alerts.with(["negative-spike", "critical"]).inc();
         metrics.deliveries.with(["desk", "delivered"]).inc();
+        metrics.deliveries_pending.with(["desk"]).set(4);
+        metrics.delivery_overdue_seconds.with(["desk"]).set(2.5);
         metrics.store_rows.with(["posts"]).inc_by(2);
         metrics.store_block_rows.observe(700.0);
         metrics.store_plan_age_seconds.set(2.0);
         metrics.records_expired.with(["news"]).inc_by(9);
         metrics.role_blocked.with(["store"]).set(1);
+        metrics.checkpoint_seconds.observe(0.02);
+        metrics.entities_restored.inc_by(9);
+        metrics.state_errors.with(["detect"]).inc();
 
         let text = metrics.render();
         for line in [
@@ -320,11 +368,17 @@ mod tests {
             "squall_blocked_seconds_total{stage=\"score\"} 0.25",
             "squall_alerts_total{rule=\"negative-spike\",severity=\"critical\"} 1",
             "squall_deliveries_total{endpoint=\"desk\",outcome=\"delivered\"} 1",
+            "squall_deliveries_pending{endpoint=\"desk\"} 4",
+            "squall_delivery_overdue_seconds{endpoint=\"desk\"} 2.5",
             "squall_store_rows_total{table=\"posts\"} 2",
             "squall_store_block_rows_bucket{le=\"1000\"} 1",
             "squall_store_plan_age_seconds 2",
             "squall_records_expired_total{topic=\"news\"} 9",
             "squall_role_blocked{what=\"store\"} 1",
+            "squall_checkpoint_seconds_bucket{le=\"0.01\"} 0",
+            "squall_checkpoint_seconds_bucket{le=\"0.025\"} 1",
+            "squall_entities_restored_total 9",
+            "squall_state_errors_total{role=\"detect\"} 1",
             concat!(
                 "squall_build_info{version=\"",
                 env!("CARGO_PKG_VERSION"),

@@ -19,8 +19,9 @@ fn outgoing(number: usize, bytes: usize) -> Outgoing {
     Outgoing {
         topic: "news".into(),
         partition: Some((number % 2) as i32),
-        key: String::new(),
+        key: Vec::new(),
         payload: format!("{number:0bytes$}").into_bytes(),
+        headers: Vec::new(),
         timestamp: None,
     }
 }

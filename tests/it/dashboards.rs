@@ -157,7 +157,8 @@ async fn fill(database: &Database) -> Timestamp {
         let record = Outgoing {
             topic: post.topic.into(),
             partition: None,
-            key: String::new(),
+            key: Vec::new(),
+            headers: Vec::new(),
             payload: post.payload,
             timestamp: Some(post.at),
         };

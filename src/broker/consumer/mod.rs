@@ -249,6 +249,12 @@ impl Commits {
     pub fn done(&self, topic: &Arc<str>, partition: i32, assignment: Assignment, next: i64) {
         self.0.done(&(topic.clone(), partition), assignment, next);
     }
+
+    /// Whether the partition is still ours under this assignment. Known before [`Event::Revoked`] is read.
+    pub fn holds(&self, topic: &Arc<str>, partition: i32, assignment: Assignment) -> bool {
+        let key = (topic.clone(), partition);
+        self.0.with(&key, |owned| owned.assignment) == Some(assignment)
+    }
 }
 
 impl Lag {

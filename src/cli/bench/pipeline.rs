@@ -176,8 +176,9 @@ impl Feed {
         let record = Outgoing {
             topic: TOPIC.into(),
             partition: Some(self.random.random_range(0..self.partitions)),
-            key: String::new(),
+            key: Vec::new(),
             payload: serde_json::to_vec(post)?,
+            headers: Vec::new(),
             timestamp: None,
         };
         tokio::spawn(self.producer.send(record).await?);

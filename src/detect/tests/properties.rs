@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 /// Any records: some alike, some hostile, from three source partitions in any order.
-fn any_record() -> impl Strategy<Value = DetectionRecord> {
+pub(super) fn any_record() -> impl Strategy<Value = DetectionRecord> {
     let seconds = prop_oneof![
         20 => -600i64..4 * HOUR,
         1 => any::<i64>().prop_map(|s| s / 2000),
@@ -66,7 +66,7 @@ fn any_record() -> impl Strategy<Value = DetectionRecord> {
 }
 
 /// Sets the offsets so that each source partition is in order, as SCORE releases it.
-fn in_order(mut records: Vec<DetectionRecord>) -> Vec<DetectionRecord> {
+pub(super) fn in_order(mut records: Vec<DetectionRecord>) -> Vec<DetectionRecord> {
     let mut next: BTreeMap<SourcePartition, i64> = BTreeMap::new();
     for record in &mut records {
         match record {
@@ -89,7 +89,7 @@ fn in_order(mut records: Vec<DetectionRecord>) -> Vec<DetectionRecord> {
 }
 
 /// Thresholds so low that random records open, resolve and retract alerts all the time.
-fn excitable() -> DetectConfig {
+pub(super) fn excitable() -> DetectConfig {
     DetectConfig {
         p_value: 0.5,
         critical_p_value: 0.05,
@@ -105,7 +105,10 @@ fn excitable() -> DetectConfig {
 
 fn decide(records: &[DetectionRecord]) -> Vec<Decision> {
     let mut detector = Detector::new(&excitable());
-    records.iter().flat_map(|r| detector.apply(r)).collect()
+    (0..)
+        .zip(records)
+        .flat_map(|(n, r)| detector.apply(n, r))
+        .collect()
 }
 
 fn alerts(decisions: &[Decision]) -> impl Iterator<Item = &AlertMessage> {
@@ -122,8 +125,8 @@ proptest! {
         let mut open: BTreeMap<EntityId, (String, u32)> = BTreeMap::new();
         let mut ids = BTreeSet::new();
         let mut watermark = None;
-        for record in in_order(records) {
-            let decisions = detector.apply(&record);
+        for (offset, record) in (0..).zip(in_order(records)) {
+            let decisions = detector.apply(offset, &record);
             prop_assert!(detector.watermark() >= watermark);
             watermark = detector.watermark();
             for message in alerts(&decisions) {

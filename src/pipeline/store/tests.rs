@@ -221,7 +221,8 @@ async fn a_record_that_cannot_be_read_goes_to_the_dead_letters() {
     let record = crate::broker::Outgoing {
         topic: topics::SCORED.into(),
         partition: Some(0),
-        key: String::new(),
+        key: Vec::new(),
+        headers: Vec::new(),
         payload: b"{}".to_vec(),
         timestamp: None,
     };

@@ -18,6 +18,7 @@ mod check;
 mod client;
 mod error;
 mod insert;
+mod inspect;
 mod letters;
 mod migrate;
 mod positions;
@@ -31,6 +32,8 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod values;
+
+pub use inspect::{ClickHouseFacts, Disk, Replica, Setting};
 
 use super::{
     AlertQuery, AlertRow, Block, CampaignFigures, CampaignTotals, DeadLetterQuery, DeadLetterRow,

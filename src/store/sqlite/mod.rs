@@ -5,6 +5,7 @@
 mod aggregates;
 mod campaigns;
 mod error;
+mod inspect;
 mod letters;
 mod positions;
 mod read;
@@ -13,6 +14,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod write;
+
+pub use inspect::{SqliteFacts, inspect};
 
 use super::{
     AlertQuery, AlertRow, Block, CampaignFigures, CampaignTotals, DeadLetterQuery, DeadLetterRow,

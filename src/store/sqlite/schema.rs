@@ -45,7 +45,7 @@ pub fn migrate(connection: &mut Connection) -> Result<Range<usize>, Unfit> {
 }
 
 /// Number of migrations that were applied.
-fn version(connection: &Connection) -> Result<usize, Unfit> {
+pub fn version(connection: &Connection) -> Result<usize, Unfit> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let tables: i64 =
         connection.query_row("SELECT COUNT(*) FROM sqlite_schema", (), |row| row.get(0))?;
@@ -57,6 +57,11 @@ fn version(connection: &Connection) -> Result<usize, Unfit> {
         .ok()
         .filter(|found| *found <= MIGRATIONS.len())
         .ok_or(Unfit::Newer(found, MIGRATIONS.len() as i64))
+}
+
+/// Number of migrations there are.
+pub fn newest() -> usize {
+    MIGRATIONS.len()
 }
 
 /// Version 1. Times are milliseconds since the Unix epoch, UTC; minutes and hours are the times at which they
