@@ -27,6 +27,9 @@ fn exposed() -> BTreeSet<String> {
     metrics.store_rows.with(["t"]).inc();
     metrics.records_expired.with(["t"]).inc();
     metrics.role_blocked.with(["w"]).set(1);
+    metrics.deliveries_pending.with(["e"]).set(1);
+    metrics.delivery_overdue_seconds.with(["e"]).set(1.0);
+    metrics.state_errors.with(["r"]).inc();
     let lines = metrics.render();
     let names = lines.lines().filter(|line| !line.starts_with('#'));
     names
