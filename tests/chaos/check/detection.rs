@@ -1,16 +1,17 @@
 //! What DETECT has decided and counted equals what one detector decides that reads its log from the beginning to the end
 //! and never dies: so no window was doubled or short, no baseline lost, and no alert has another id.
 
-use super::{differences, note};
+use super::{counted, differences, note};
 use crate::kafka;
 use crate::report::Outcome;
 use crate::setup::PARTITIONS;
 use crate::stage::Stage;
 use anyhow::Context as _;
-use squall::broker::topics;
-use squall::config;
-use squall::detect::{Decision, Detector};
+use squall::broker::{Connection, Producer, topics};
+use squall::config::{self, Config};
+use squall::detect::{Decision, Detector, snapshot};
 use squall::domain::{AlertMessage, DetectionRecord};
+use squall::state::{State as _, TopicState};
 use std::collections::{BTreeMap, HashMap};
 
 /// The alert messages that there must be.
@@ -66,5 +67,32 @@ pub(super) async fn check(
         .into_iter()
         .map(|row| (row.join(" "), 1));
     differences("stories", stored.collect(), clusters, outcome);
+    remembered(stage, config, outcome).await?;
     Ok(alerts)
+}
+
+/// The mentions that DETECT has counted of each entity, in what it has saved, are those of the posts: of all but the
+/// retracted ones, which bring no evidence.
+async fn remembered(
+    stage: &Stage<'_>,
+    config: Config,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let opening = tokio::task::spawn_blocking(move || Connection::open(&config));
+    let connection = opening.await??;
+    let producer = Producer::new(&connection)?;
+    let state = TopicState::detect(connection, producer);
+    let mut found = BTreeMap::new();
+    for partition in 0..PARTITIONS {
+        let saved = state.load(partition).await?;
+        let mentions = snapshot::mentions(&saved).map_err(|problem| anyhow::anyhow!(problem))?;
+        for (entity, mentions) in mentions {
+            *found.entry(format!("{entity} {mentions}")).or_default() += 1;
+        }
+    }
+    let recount = "SELECT entity, count() FROM posts ARRAY JOIN mention_entity AS entity \
+        WHERE status != 'retracted' GROUP BY entity";
+    let expected = counted(stage.database.rows(recount).await?);
+    differences("mentions counted by DETECT", found, expected, outcome);
+    Ok(())
 }
