@@ -4,13 +4,14 @@ CARGO ?= cargo
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: help demo test check bench build clean
+.PHONY: help demo test chaos check bench build clean
 
 help:
 	@echo "make demo    everything on a replayed stream, with a page at http://127.0.0.1:8080"
 	@echo "make test    all tests"
 	@echo "make check   formatting and lints, warnings denied"
 	@echo "make build   the program, optimised, in target/release/squall"
+	@echo "make chaos   processes killed and inserts that go wrong, RUNS=20 times from SEED=1 on, PARALLEL=2 at once"
 	@echo "make bench   speed of scoring and of the way from a post to its alert"
 
 # The same profile as the tests, in which the dependencies are compiled with full optimisation: one build serves both.
@@ -19,6 +20,12 @@ demo: system
 
 test: system $(VENV)/ready
 	SQUALL_TEST_PYTHON=$(abspath $(VENV)/bin/python) $(CARGO) test --locked
+
+RUNS ?= 20
+SEED ?= 1
+PARALLEL ?= 2
+chaos: system $(VENV)/ready
+	SQUALL_TEST_PYTHON=$(abspath $(VENV)/bin/python) $(CARGO) test --locked --test chaos -- --runs $(RUNS) --seed $(SEED) --parallel $(PARALLEL)
 
 check: system
 	$(CARGO) fmt --check
@@ -30,7 +37,8 @@ build: system
 bench: build
 	scripts/bench.sh
 
-# What the tests need of Python: a webhook receiver that checks signatures with a library nobody here wrote.
+# What the tests need of Python: a webhook receiver that checks signatures with a library nobody here wrote,
+# ClickHouse's engine, and a reader of YAML.
 $(VENV)/ready: tests/requirements.txt
 	@$(PYTHON) -m venv $(VENV) || { echo "squall: $(PYTHON) cannot make a virtual environment: install python3-venv (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt

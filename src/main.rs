@@ -4,6 +4,7 @@ use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    squall::faults::arm();
     one_thread_an_operation();
     let cli = squall::cli::Cli::parse();
     let format = cli.log_format();

@@ -33,8 +33,8 @@ pub(super) async fn serve(
     let ending = (parts.config.kafka.brokers == EMBEDDED).then_some(shutdown);
     let matcher = parts.matcher.clone();
     let metrics = parts.metrics.clone();
-    let scoring = parts.scoring.clone();
     let health = parts.health.clone();
+    let scoring = parts.scoring.clone();
     let web = Web {
         store,
         entities: Arc::new(move |id| matcher.entity(id).cloned()),
@@ -147,8 +147,9 @@ async fn produce(parts: Arc<Parts>, submission: Submission) -> Result<Vec<Origin
     let records = submission.posts.into_iter().map(|payload| Outgoing {
         topic: topic.clone(),
         partition: None,
-        key: String::new(),
+        key: Vec::new(),
         payload,
+        headers: Vec::new(),
         timestamp: None,
     });
     let written = write(&parts.intake, records).await?;

@@ -6,9 +6,11 @@
 mod api;
 mod roles;
 mod running;
+mod states;
 
 pub use roles::Role;
 use running::Running;
+use states::States;
 
 use crate::broker::{BrokerError, Connection, EmbeddedBroker, Producer, Stop};
 use crate::cli::UsageError;
@@ -17,8 +19,8 @@ use crate::domain::AlertMessage;
 use crate::model::Model;
 use crate::notify::Notifier;
 use crate::pipeline::{Emitter, Encoder, Reader};
-use crate::state::{SqliteState, State, TopicState};
 use crate::store::Store;
+use crate::store::clickhouse::ClickHouseStore;
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::{Health, Metrics};
 use crate::text::{Dictionary, Matcher};
@@ -75,33 +77,13 @@ struct Parts {
     intake: Producer,
     emitter: Emitter,
     metrics: Metrics,
+    health: Health,
     matcher: Arc<Matcher>,
     store: Option<Arc<dyn Store>>,
+    states: States,
     scoring: Option<(Arc<Reader>, Encoder)>,
     notifier: Notifier,
     link_base: String,
-    states: States,
-    /// What keeps a role from working.
-    health: Health,
-}
-
-/// Where the roles keep what they must remember.
-struct States {
-    detect: Arc<dyn State>,
-}
-
-/// With the embedded broker state is kept in a file, which outlives it, else in topics of the broker.
-fn states(config: &Config, connection: &Connection, producer: &Producer) -> anyhow::Result<States> {
-    if config.kafka.brokers == EMBEDDED {
-        let detect = SqliteState::open(&config.run.data_dir.join("state.db"), "detect")?;
-        return Ok(States {
-            detect: Arc::new(detect),
-        });
-    }
-    let (connection, producer) = (connection.clone(), producer.clone());
-    Ok(States {
-        detect: Arc::new(TopicState::detect(connection, producer)),
-    })
 }
 
 /// Opens the dictionary the configuration names.
@@ -132,11 +114,14 @@ pub fn notifier(config: &Config) -> anyhow::Result<Notifier> {
     Notifier::new(&config.notify, &config.endpoints).map_err(|errors| all("endpoints", &errors))
 }
 
-/// Opens the store of the configuration.
+/// Opens the store of the configuration: ClickHouse where `clickhouse.url` names a server, which is not reached yet.
 ///
 /// # Errors
 /// When it cannot be opened, with its place and the remedy.
 pub fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    if !config.clickhouse.url.is_empty() {
+        return Ok(Arc::new(ClickHouseStore::new(&config.clickhouse)?));
+    }
     Ok(Arc::new(SqliteStore::open(
         &config.run.data_dir.join(&config.store.path),
     )?))
@@ -205,20 +190,21 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
             true => Some(open_store(&config)?),
             false => None,
         };
+    let states = States::open(&config)?;
     let (broker, connection) = connect(&config).await?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let producer = Producer::new(&connection)?;
     let parts = Arc::new(Parts {
-        states: states(&config, &connection, &producer)?,
-        health: Health::default(),
         producer,
         intake: Producer::with_timeout(&connection, INTAKE_TIMEOUT)?,
         emitter: Emitter::new(&connection),
         link_base: link_base(&config, address),
         connection,
         metrics,
+        health: Health::default(),
         matcher,
         store,
+        states,
         scoring,
         notifier,
         config,

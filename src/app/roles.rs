@@ -108,9 +108,11 @@ pub(super) fn start(
             };
             let store = store::Store {
                 database,
+                connection: parts.connection.clone(),
                 producer: parts.producer.clone(),
                 emitter: parts.emitter.clone(),
                 config: config.store.clone(),
+                health: parts.health.clone(),
                 metrics: parts.metrics.clone(),
             };
             let consumer = consumer(&topics::STORED)?;
@@ -122,7 +124,7 @@ pub(super) fn start(
                 producer: parts.producer.clone(),
                 emitter: parts.emitter.clone(),
                 config: config.detect.clone(),
-                state: parts.states.detect.clone(),
+                state: parts.states.detect(&parts.connection, &parts.producer),
                 checkpoint_bytes: if embedded {
                     CHECKPOINT_BYTES
                 } else {
@@ -141,12 +143,14 @@ pub(super) fn start(
                 notifier: parts.notifier.clone(),
                 producer: parts.producer.clone(),
                 emitter: parts.emitter.clone(),
-                in_flight: config.notify.in_flight,
+                state: parts.states.notify(&parts.connection, &parts.producer),
+                config: config.notify.clone(),
                 max_alert_age: config.detect.max_alert_age,
                 entity_name: Arc::new(move |id: &EntityId| {
                     matcher.entity(id).map(|entity| entity.name.clone())
                 }),
                 link_base: parts.link_base.clone(),
+                health: parts.health.clone(),
                 metrics: parts.metrics.clone(),
             };
             let consumer = consumer(&[topics::ALERTS])?;

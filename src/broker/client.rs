@@ -6,6 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub struct Connection {
     /// Whether the broker is the embedded one, which trims what is not read in time.
     pub(super) embedded: bool,
     epoch: Arc<str>,
+    /// The cluster's own id.
+    cluster: Arc<str>,
     partitions: Arc<HashMap<String, i32>>,
 }
 
@@ -67,6 +70,7 @@ impl Connection {
             kafka,
             embedded,
             epoch: epoch.into(),
+            cluster: "".into(),
             partitions: Arc::new(HashMap::new()),
         };
         connection.refresh()?;
@@ -90,7 +94,56 @@ impl Connection {
             .iter()
             .map(|t| (t.name().to_owned(), t.partitions().len() as i32));
         self.partitions = Arc::new(partitions.collect());
+        // Kafka before 0.10 has none: then nothing is compared.
+        let cluster = client.client().fetch_cluster_id(FIRST_CONTACT);
+        self.cluster = cluster.unwrap_or_default().into();
         Ok(())
+    }
+
+    /// Offsets a role's group has committed for the partitions of these topics, each with its metadata. Blocking.
+    ///
+    /// # Errors
+    /// [`BrokerError::Call`] when the broker does not tell within 10 s.
+    pub fn committed_metadata(
+        &self,
+        role: &str,
+        topics: &[&str],
+    ) -> Result<Vec<(i64, String)>, BrokerError> {
+        let group = self.group(role);
+        let client: BaseConsumer = self
+            .settings(&[("group.id", &group), ("enable.auto.commit", "false")])
+            .create()
+            .map_err(|error| BrokerError::settings(&error))?;
+        let mut asked = TopicPartitionList::new();
+        for topic in topics {
+            for partition in 0..self.partitions(topic) {
+                asked.add_partition(topic, partition);
+            }
+        }
+        let answer = client
+            .committed_offsets(asked, FIRST_CONTACT)
+            .map_err(|source| BrokerError::Call {
+                place: group,
+                source,
+            })?;
+        let offset = |element: &TopicPartitionListElem<'_>| match element.offset() {
+            Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
+            _ => None,
+        };
+        // The list must be gone before the client is: librdkafka would wait for it.
+        let committed = answer.elements().iter().filter_map(offset).collect();
+        drop(answer);
+        Ok(committed)
+    }
+
+    /// Id of the Kafka cluster; empty where it has none.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Whether the broker is the one inside a squall process.
+    pub fn is_embedded(&self) -> bool {
+        self.embedded
     }
 
     /// Creates squall's own topics where they are missing. A source topic that is missing is an error: a

@@ -67,6 +67,14 @@ pub enum BrokerError {
         /// File in which its address would stand.
         place: String,
     },
+    /// The embedded broker has no room, and its readers make none.
+    #[error(
+        "embedded broker: {place}: takes nothing, because what is in it is not read: look at the log of `squall run`"
+    )]
+    NoRoom {
+        /// The topic.
+        place: String,
+    },
     /// The producer or consumer cannot go on.
     #[error("kafka: {place}: {source}: the process must be restarted")]
     Fatal {

@@ -7,6 +7,7 @@ use super::{BrokerError, Connection};
 use crate::domain::Timestamp;
 use futures::future::BoxFuture;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::sync::Arc;
@@ -23,9 +24,11 @@ pub struct Outgoing {
     /// Partition; none lets the client spread records, by key where there is one.
     pub partition: Option<i32>,
     /// Key; may be empty.
-    pub key: String,
+    pub key: Vec<u8>,
     /// Bytes; empty for a record without any, which in a compacted topic removes its key.
     pub payload: Vec<u8>,
+    /// Headers.
+    pub headers: Vec<(String, Vec<u8>)>,
     /// Record timestamp; none takes the time of sending.
     pub timestamp: Option<Timestamp>,
 }
@@ -89,9 +92,11 @@ impl Producer {
             partition,
             key,
             payload,
+            headers,
             timestamp,
         } = record;
-        let bytes = payload.len() + key.len() + 70;
+        let of_headers: usize = headers.iter().map(|(k, v)| k.len() + v.len() + 10).sum();
+        let bytes = payload.len() + key.len() + of_headers + 70;
         // The embedded broker needs room in a definite partition.
         let partition = match (&self.room, partition) {
             (Some(_), None) => Some(self.spread(&key, &topic)),
@@ -106,6 +111,7 @@ impl Producer {
             partition,
             key,
             payload,
+            headers,
             timestamp,
         };
         let delivery = match self.enqueue(&outgoing).await {
@@ -138,11 +144,12 @@ impl Producer {
     /// Hands a record to the client, waiting while its own queue is full.
     async fn enqueue(&self, record: &Outgoing) -> Result<DeliveryFuture, BrokerError> {
         loop {
-            let mut outgoing = FutureRecord::<str, [u8]>::to(&record.topic);
+            let mut outgoing = FutureRecord::<[u8], [u8]>::to(&record.topic);
             outgoing.payload = (!record.payload.is_empty()).then_some(&record.payload);
             outgoing.partition = record.partition;
             outgoing.timestamp = record.timestamp.map(Timestamp::millis);
-            outgoing.key = (!record.key.is_empty()).then_some(record.key.as_str());
+            outgoing.key = (!record.key.is_empty()).then_some(record.key.as_slice());
+            outgoing.headers = headers(&record.headers);
             match self.client.send_result(outgoing) {
                 Ok(delivery) => return Ok(delivery),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
@@ -153,12 +160,12 @@ impl Producer {
         }
     }
 
-    fn spread(&self, key: &str, topic: &str) -> i32 {
+    fn spread(&self, key: &[u8], topic: &str) -> i32 {
         let count = self.partitions.partitions(topic).max(1);
         if key.is_empty() {
             rand::random_range(0..count)
         } else {
-            super::topics::of_entity(key, count)
+            super::topics::of_key(key, count)
         }
     }
 }
@@ -169,6 +176,20 @@ impl std::fmt::Debug for Producer {
             .field("embedded", &self.room.is_some())
             .finish_non_exhaustive()
     }
+}
+
+fn headers(headers: &[(String, Vec<u8>)]) -> Option<OwnedHeaders> {
+    if headers.is_empty() {
+        return None;
+    }
+    let start = OwnedHeaders::new_with_capacity(headers.len());
+    let add = |all: OwnedHeaders, (key, value): &(String, Vec<u8>)| {
+        all.insert(Header {
+            key,
+            value: Some(value),
+        })
+    };
+    Some(headers.iter().fold(start, add))
 }
 
 fn failed(place: &str, source: KafkaError) -> BrokerError {

@@ -70,7 +70,12 @@ pub fn readers(topic: &str) -> &'static [&'static str] {
 
 /// Partition of an entity's records among `count`. Stable: FNV-1a, 64 bits, over the id.
 pub fn of_entity(entity: &str, count: i32) -> i32 {
-    modulo(fnv1a(entity.as_bytes()), count)
+    of_key(entity.as_bytes(), count)
+}
+
+/// Partition of a key among `count`.
+pub(super) fn of_key(key: &[u8], count: i32) -> i32 {
+    modulo(fnv1a(key), count)
 }
 
 /// Partition of `squall.scored` and `squall.dead` that a source partition's records go to: neighbours go

@@ -98,6 +98,7 @@ fn stage(config: &mut Config) {
     config.kafka.brokers = EMBEDDED.into();
     config.kafka.client.clear();
     config.kafka.partitions = 2;
+    config.clickhouse.url.clear();
     config.topics = ["news", "social"]
         .map(|name| TopicConfig {
             name: name.into(),
@@ -126,8 +127,9 @@ async fn feed(started: &Started, bar: &ProgressBar) -> anyhow::Result<()> {
         let record = Outgoing {
             topic: post.topic.into(),
             partition: None,
-            key: String::new(),
+            key: Vec::new(),
             payload: post.payload,
+            headers: Vec::new(),
             timestamp: Some(post.at),
         };
         let acknowledged = producer.send(record).await?;

@@ -3,10 +3,13 @@
 
 mod bench;
 mod check_config;
+mod dead_letters;
 mod demo;
 mod detect;
+mod doctor;
 mod eval;
 mod files;
+mod migrate;
 mod replay;
 mod report;
 mod score;
@@ -54,8 +57,12 @@ enum Command {
     Detect(detect::Detect),
     /// Write a report
     Report(report::Report),
+    DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration, or print the documented defaults
     CheckConfig(check_config::CheckConfig),
+    Doctor(doctor::Doctor),
+    /// Bring the tables of the configured store up to date, while no process of squall writes to it
+    Migrate,
     /// Measure speed: scoring, and the way from a post to its alert
     Bench(bench::Bench),
     /// Write shell completions
@@ -125,7 +132,13 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let store = report::store(&config)?;
             block_on(async { report::run(&args, &config, &*store).await })
         }
+        Command::DeadLetters(args) => block_on(dead_letters::run(args, config()?)),
         Command::CheckConfig(args) => check_config::run(&args, config),
+        Command::Doctor(args) => block_on(doctor::run(args, config)),
+        Command::Migrate => {
+            let config = config()?;
+            block_on(async { migrate::run(&config).await })
+        }
         Command::Bench(args) => block_on(bench::run(args, config()?)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -82,8 +82,9 @@ pub(super) async fn run(args: Replay, config: Config) -> anyhow::Result<()> {
         let record = Outgoing {
             topic: topic.clone(),
             partition: None,
-            key: String::new(),
+            key: Vec::new(),
             payload: line.bytes,
+            headers: Vec::new(),
             timestamp: None,
         };
         if to_acknowledge

@@ -58,7 +58,7 @@ fn formats() -> impl TypedValueParser<Value = Format> {
 /// When there is none, or it cannot be opened.
 pub fn store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     let path = config.run.data_dir.join(&config.store.path);
-    if !path.exists() {
+    if config.clickhouse.url.is_empty() && !path.exists() {
         bail!(
             "{}: no store is there: start `squall run` with this configuration, or set run.data_dir or store.path to one that has run",
             path.display()

@@ -1,6 +1,6 @@
 //! Checks across keys: what no single type can say.
 
-use super::{Config, EMBEDDED, client_keys};
+use super::{Config, EMBEDDED, clickhouse_keys, client_keys};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -126,6 +126,10 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
         "store.flush_interval: must not be zero",
     );
 
+    for problem in clickhouse_keys::problems(&config.clickhouse) {
+        require(false, &problem);
+    }
+
     let detect = &config.detect;
     let probability = |p: f64| p > 0.0 && p < 1.0;
     require(
@@ -181,8 +185,8 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
         "notify.timeout: must not be zero",
     );
     require(
-        notify.in_flight >= 1,
-        "notify.in_flight: must be at least 1",
+        notify.in_flight >= config.endpoints.len().max(1),
+        "notify.in_flight: must be at least 1, and one for each of the endpoints",
     );
     require(
         notify.retry_delay <= notify.retry_delay_max,
@@ -297,6 +301,7 @@ pub(super) mod tests {
         assert!(errors(|c| c.detect.p_value = f64::NAN)[0].starts_with("detect.p_value"));
         assert!(errors(|c| c.topics.push(c.topics[0].clone()))[0].contains("twice"));
         assert!(errors(|c| c.topics[0].name = "squall.scored".into())[0].contains("squall's own"));
+        assert!(errors(|c| c.notify.in_flight = 0)[0].starts_with("notify.in_flight"));
         assert!(errors(|c| c.kafka.epoch = "a:b".into())[0].starts_with("kafka.epoch"));
     }
 

@@ -287,6 +287,10 @@ fn resolve_secrets(config: &mut Config, errors: &mut Vec<String>) {
         }
     };
     resolve("api.token".into(), &mut config.api.token);
+    resolve(
+        "clickhouse.password".into(),
+        &mut config.clickhouse.password,
+    );
     for (key, secret) in &mut config.kafka.client {
         resolve(format!("{FREE}.{key}"), secret);
     }

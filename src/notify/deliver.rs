@@ -1,14 +1,13 @@
-//! Sending a body to an endpoint until it is taken, refused for good or given up.
+//! Sending a body to an endpoint, and what follows of the answer.
 
 use super::endpoint::Endpoint;
 use super::retry;
 use crate::config::{EndpointConfig, NotifyConfig, duration};
-use crate::domain::{AlertMessage, Delivery, Outcome, Timestamp};
+use crate::domain::{Outcome, Timestamp};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response, StatusCode, redirect};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// So much of the body of a failed answer is read, in bytes …
 const READ_BYTES: usize = 4096;
@@ -23,7 +22,27 @@ pub struct Notifier {
     client: Client,
 }
 
-/// Why one attempt failed.
+/// How one attempt went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// HTTP status of the answer, where there was one.
+    pub status: Option<u16>,
+    /// What went wrong; empty after success.
+    pub error: String,
+    /// What follows of it.
+    pub next: Next,
+}
+
+/// What follows of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The delivery has ended.
+    End(Outcome),
+    /// Another attempt, after so long.
+    Again(Duration),
+}
+
+/// Why one request failed.
 #[derive(Debug)]
 struct Failure {
     status: Option<StatusCode>,
@@ -61,98 +80,55 @@ impl Notifier {
         &self.endpoints
     }
 
-    /// Sends `body` to `endpoint` as the message's delivery, and tries again until it is answered with 2xx, with 410
-    /// Gone, or the configured attempts are used up. Every other status (redirects are not followed), no answer
-    /// in time and a failed connection are failures. All attempts carry the message's id; each has its own
-    /// timestamp and signature.
-    ///
-    /// An endpoint that has answered 410 is not tried again: the outcome is then [`Outcome::Gone`], with no
-    /// attempt. None when `cancel` came first: the message was perhaps delivered, and must be delivered again.
-    pub async fn deliver(
-        &self,
-        endpoint: &Endpoint,
-        message: &AlertMessage,
-        body: &[u8],
-        cancel: &CancellationToken,
-    ) -> Option<Delivery> {
-        cancel
-            .run_until_cancelled(self.deliver_to_the_end(endpoint, message, body))
-            .await
+    /// The endpoint of that name, if it is configured.
+    pub fn endpoint(&self, name: &str) -> Option<&Arc<Endpoint>> {
+        let mut all = self.endpoints.iter();
+        all.find(|endpoint| endpoint.name() == name)
     }
 
-    /// Ends as gone, unless it ends by an attempt of its own: another delivery may have found the endpoint gone.
-    async fn deliver_to_the_end(
+    /// Sends `body` to `endpoint` once, as the delivery of the message `id`, of which `before` attempts have failed.
+    ///
+    /// 2xx ends the delivery, as do 410 Gone and the last of the configured attempts. Every other status (redirects
+    /// are not followed), no answer in time and a failed connection are failures, after which it is to be sent
+    /// again. All attempts carry the message's id; each has its own timestamp and signature. When it is dropped
+    /// before it has ended, the message was perhaps delivered, and must be sent again.
+    pub async fn attempt(
         &self,
         endpoint: &Endpoint,
-        message: &AlertMessage,
+        id: &str,
         body: &[u8],
-    ) -> Delivery {
-        let mut delivery = Delivery {
-            message_id: message.id.clone(),
-            alert_id: message.alert_id.clone(),
-            endpoint: endpoint.name().to_owned(),
-            outcome: Outcome::Gone,
-            attempts: 0,
-            status: None,
-            error: "not tried: the endpoint has answered 410 Gone before".to_owned(),
-            first_attempt_at: Timestamp::now(),
-            ended_at: Timestamp::now(),
+        before: u32,
+    ) -> Attempt {
+        let failure = match self.request(endpoint, id, body).await {
+            Ok(status) => {
+                return Attempt {
+                    status: Some(status.as_u16()),
+                    error: String::new(),
+                    next: Next::End(Outcome::Delivered),
+                };
+            }
+            Err(failure) => failure,
         };
-        while !endpoint.is_gone() {
-            delivery.attempts += 1;
-            let attempt = self.attempt(endpoint, &message.id, body).await;
-            delivery.ended_at = Timestamp::now();
-            let failure = match attempt {
-                Ok(status) => {
-                    delivery.outcome = Outcome::Delivered;
-                    delivery.status = Some(status.as_u16());
-                    delivery.error.clear();
-                    break;
-                }
-                Err(failure) => failure,
-            };
-            delivery.status = failure.status.map(|status| status.as_u16());
-            delivery.error = failure.problem;
-            if failure.status == Some(StatusCode::GONE) {
-                endpoint.set_gone();
-                break;
-            }
-            if delivery.attempts >= self.config.attempts {
-                delivery.outcome = Outcome::Failed;
-                break;
-            }
-            let wait = retry::wait(
-                &self.config,
-                delivery.attempts,
-                failure.retry_after,
-                rand::random(),
-            );
-            tracing::info!(
-                endpoint = endpoint.name(),
-                place = endpoint.place(),
-                message = message.id,
-                attempt = delivery.attempts,
-                error = delivery.error,
-                "attempt failed, the next follows in {wait:.1?}"
-            );
-            tokio::time::sleep(wait).await;
+        let made = before.saturating_add(1);
+        let next = if failure.status == Some(StatusCode::GONE) {
+            endpoint.set_gone();
+            Next::End(Outcome::Gone)
+        } else if made >= self.config.attempts {
+            Next::End(Outcome::Failed)
+        } else {
+            let jitter = rand::random();
+            let wait = retry::wait(&self.config, made, failure.retry_after, jitter);
+            Next::Again(wait)
+        };
+        Attempt {
+            status: failure.status.map(|status| status.as_u16()),
+            error: failure.problem,
+            next,
         }
-        if delivery.outcome != Outcome::Delivered {
-            tracing::warn!(
-                endpoint = endpoint.name(),
-                place = endpoint.place(),
-                message = message.id,
-                attempts = delivery.attempts,
-                error = delivery.error,
-                "alert not delivered: {}",
-                delivery.outcome.name()
-            );
-        }
-        delivery
     }
 
     /// One request. A body is read only when the answer is a failure, and only its beginning.
-    async fn attempt(
+    async fn request(
         &self,
         endpoint: &Endpoint,
         id: &str,

@@ -1,6 +1,7 @@
 //! Source offsets are done only after everything that came of their records was acknowledged.
 
 use crate::broker::{Acknowledged, Assignment, BrokerError, Commits, Record};
+use crate::faults;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -47,6 +48,7 @@ pub async fn acknowledge(
         for one in acknowledged {
             one.await?;
         }
+        faults::reach("score.produced");
         commits.done(
             &ticket.topic,
             ticket.partition,

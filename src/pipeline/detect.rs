@@ -10,7 +10,7 @@ mod saving;
 
 use super::dead_letter::dead_letter;
 use super::emit::{Emitter, send_all};
-use super::{RoleError, Stopping, report_consumer};
+use super::{RoleError, Stopping, report_consumer, report_expired};
 use crate::broker::{
     Assigned, Assignment, Commits, Consumer, Event, Outgoing, Producer, Record, Stop,
 };
@@ -129,6 +129,7 @@ pub async fn run(
                         partitions.extend(taken.map(|ours| (one.partition, ours)));
                     }
                 }
+                Some(Event::Expired(expired)) => report_expired(&detect.metrics, &expired),
                 Some(Event::Failed(error)) => return Err(error.into()),
                 Some(Event::Stopped) => break,
                 None => return Err(RoleError::stage("detect", "the poll thread has ended")),

@@ -178,8 +178,9 @@ fn record(topic: &str, partition: i32, key: String, value: &impl Serialize) -> O
     Outgoing {
         topic: topic.into(),
         partition: Some(partition),
-        key,
+        key: key.into_bytes(),
         payload,
+        headers: Vec::new(),
         timestamp: None,
     }
 }

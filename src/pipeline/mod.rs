@@ -10,6 +10,7 @@ pub mod notify;
 mod order;
 mod progress;
 mod reading;
+pub mod replayed;
 pub mod score;
 mod score_line;
 pub mod store;
@@ -19,7 +20,7 @@ pub use encoder::Encoder;
 pub use reading::{Reader, Reading, Receipt};
 pub use score_line::ScoreLine;
 
-use crate::broker::{BrokerError, Lag, Stop};
+use crate::broker::{BrokerError, Expired, Lag, Stop};
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -100,6 +101,15 @@ fn report_consumer(metrics: &Metrics, role: &str, lag: &Lag) {
         .blocked_seconds
         .with([role])
         .inc_by(lag.take_blocked().as_secs_f64());
+}
+
+/// Records that expired before anyone read them are lost, and not silently.
+fn report_expired(metrics: &Metrics, expired: &Expired) {
+    let (topic, offsets) = (&expired.topic, &expired.offsets);
+    let count = offsets.end.saturating_sub(offsets.start);
+    tracing::error!(topic = %topic, partition = expired.partition, first = offsets.start, last = offsets.end - 1,
+        "records expired before they were read: raise the retention of the topic");
+    metrics.records_expired.with([topic]).inc_by(count as u64);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

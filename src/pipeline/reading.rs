@@ -257,3 +257,42 @@ fn mean<'a>(mentions: impl Iterator<Item = &'a Mention>) -> Option<Sentiment> {
         positive: sum.positive / weight,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::model::Model;
+    use crate::text::Dictionary;
+
+    #[test]
+    fn the_default_id_of_a_replay_is_its_first_origin() {
+        let config = config::load(None, std::iter::empty()).unwrap();
+        let model = Model::open(&config.model).unwrap();
+        let matcher = Arc::new(Matcher::new(&Dictionary::bundled(), &[]).unwrap());
+        let reader = Reader::new(matcher, &[], model.tokenizer(), &config.score.languages);
+        let read = |id: Option<&str>, first: Option<&str>| {
+            let post = Post {
+                id: id.map(str::to_owned),
+                text: Some("Acme opens a branch".into()),
+                ..Post::default()
+            };
+            let receipt = Receipt {
+                origin: "later:news:0:0".parse().unwrap(),
+                first_origin: first.map(|first| first.parse().unwrap()),
+                source: "news".into(),
+                recorded_at: Some(Timestamp::from_millis(5_000)),
+                received_at: Timestamp::from_millis(90_000),
+            };
+            reader.read(post, receipt).post
+        };
+        let replay = read(None, Some("e:news:0:7"));
+        assert_eq!(replay.id, "e:news:0:7");
+        assert_eq!(replay.first_origin, Some("e:news:0:7".parse().unwrap()));
+        assert_eq!(replay.origin, "later:news:0:0".parse().unwrap());
+        assert_eq!(replay.recorded_at, Timestamp::from_millis(5_000));
+        assert_eq!(replay.event_time, replay.recorded_at);
+        assert_eq!(read(None, None).id, "later:news:0:0");
+        assert_eq!(read(Some("its-own"), Some("e:news:0:7")).id, "its-own");
+    }
+}

@@ -14,7 +14,7 @@ use super::encoder::{Encoder, EncoderEnded};
 use super::order::Order;
 use super::progress::ProgressBoard;
 use super::reading::{Reader, Receipt};
-use super::{RoleError, Stopping, lock, report_consumer};
+use super::{RoleError, Stopping, lock, replayed, report_consumer, report_expired};
 use crate::broker::{Assignment, Consumer, Event, Outgoing, Producer, Record};
 use crate::config::ScoreConfig;
 use crate::domain::{DeadLetter, Origin, Post, Progress, ScoredPost, SourcePartition, Timestamp};
@@ -142,6 +142,7 @@ pub async fn run(score: Score, consumer: Consumer, stopping: Stopping) -> Result
         to_read,
         state.clone(),
         emitter.epoch.clone(),
+        metrics.clone(),
     )));
     let mut tick = tokio::time::interval(config.progress_interval);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -259,6 +260,7 @@ async fn take_in(
     to_read: mpsc::Sender<(Record, Ticket)>,
     state: Arc<Mutex<State>>,
     epoch: Arc<str>,
+    metrics: Metrics,
 ) -> Result<Consumer, RoleError> {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     loop {
@@ -291,6 +293,7 @@ async fn take_in(
                 }
             }
             Some(Event::Revoked(partitions)) => lock(&state).revoked(&partitions),
+            Some(Event::Expired(expired)) => report_expired(&metrics, &expired),
             Some(Event::Failed(error)) => return Err(error.into()),
             Some(Event::Stopped) => return Ok(consumer),
             None => return Err(RoleError::stage("score", "the poll thread has ended")),
@@ -334,17 +337,7 @@ impl ReadStage {
 
     /// Fills the slot, or sees to it that the encoder does.
     fn read(&self, post: Post, record: Record, slot: Slot) -> Result<(), EncoderEnded> {
-        let receipt = Receipt {
-            origin: origin(&self.epoch, &record),
-            first_origin: None,
-            source: self
-                .sources
-                .get(&*record.topic)
-                .cloned()
-                .unwrap_or_else(|| record.topic.to_string()),
-            recorded_at: record.timestamp,
-            received_at: Timestamp::now(),
-        };
+        let receipt = receipt(&self.epoch, &self.sources, &record);
         let reading = self.reader.read(post, receipt);
         if reading.texts().is_empty() {
             self.metrics
@@ -371,6 +364,23 @@ impl ReadStage {
                 slot.fill(output);
             }),
         )
+    }
+}
+
+/// Where and when a record came in; of a replay of a dead letter also where it came from first, and when that was.
+fn receipt(epoch: &Arc<str>, sources: &HashMap<String, String>, record: &Record) -> Receipt {
+    let origin = origin(epoch, record);
+    let first = replayed::first(&origin, &record.headers);
+    let recorded_at = first.as_ref().and_then(|first| first.recorded_at);
+    Receipt {
+        origin,
+        first_origin: first.map(|first| first.origin),
+        source: sources
+            .get(&*record.topic)
+            .cloned()
+            .unwrap_or_else(|| record.topic.to_string()),
+        recorded_at: recorded_at.or(record.timestamp),
+        received_at: Timestamp::now(),
     }
 }
 
@@ -434,6 +444,32 @@ mod tests {
         let letter: DeadLetter = serde_json::from_slice(&records[0].payload).unwrap();
         assert_eq!(letter.reason, "too_large");
         assert_eq!(metrics.posts_rejected.with(["too_large"]).get(), 1);
+    }
+
+    #[test]
+    fn a_replay_is_received_as_what_it_was_first_and_other_headers_change_nothing() {
+        let (epoch, sources) = ("e".into(), HashMap::from([("social".into(), "X".into())]));
+        let mut again = record(b"{}".to_vec());
+        again.offset = 9;
+        again.timestamp = Some(Timestamp::from_millis(9_000));
+        let own = receipt(&epoch, &sources, &again);
+        assert_eq!((own.first_origin, &*own.source), (None, "X"));
+        assert_eq!(own.recorded_at, Some(Timestamp::from_millis(9_000)));
+        let set = |record: &mut Record, origin: &str, timestamp: &str| {
+            record.headers = vec![
+                (replayed::ORIGIN.into(), origin.into()),
+                (replayed::TIMESTAMP.into(), timestamp.into()),
+            ];
+        };
+        set(&mut again, "e:social:0:4", "4000");
+        let told = receipt(&epoch, &sources, &again);
+        assert_eq!(told.origin.offset, 9);
+        assert_eq!(told.first_origin, Some("e:social:0:4".parse().unwrap()));
+        assert_eq!(told.recorded_at, Some(Timestamp::from_millis(4_000)));
+        set(&mut again, "e:social:0:10", "4000");
+        let forged = receipt(&epoch, &sources, &again);
+        assert_eq!(forged.first_origin, None);
+        assert_eq!(forged.recorded_at, Some(Timestamp::from_millis(9_000)));
     }
 
     #[test]

@@ -226,8 +226,9 @@ impl TopicState {
         let record = Outgoing {
             topic: self.topic.into(),
             partition: Some(partition),
-            key,
+            key: key.into(),
             payload,
+            headers: Vec::new(),
             timestamp: None,
         };
         let sent = self.producer.send(record).await;

@@ -1,8 +1,9 @@
 //! The store: rows and aggregates, written by STORE in blocks, read by API and reports.
 //!
-//! [`Store`] is a seam: [`sqlite`] implements it for the embedded default; the production database goes
-//! behind the same trait.
+//! [`Store`] is a seam: [`sqlite`] implements it for the embedded default, [`clickhouse`] for production. Both pass the
+//! tests in `contract`.
 
+pub mod clickhouse;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod sqlite;
@@ -38,6 +39,18 @@ impl Block {
     /// Names the block for ever: `epoch:topic:partition:start:end`.
     pub fn token(&self) -> String {
         format!("{}:{}:{}", self.partition, self.start, self.end)
+    }
+
+    /// Whether each row has an offset of its own, as whoever reads positions relies on.
+    fn check(&self) -> StoreResult<()> {
+        let (rows, offsets) = (self.rows.count(), self.offsets.len());
+        if rows == offsets {
+            return Ok(());
+        }
+        let token = self.token();
+        Err(StoreError::Query(format!(
+            "block {token} has {rows} rows and {offsets} offsets"
+        )))
     }
 }
 
@@ -75,8 +88,8 @@ impl Rows {
 /// Where a partition of squall's topics stands in the store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StoredPosition {
-    /// Offset behind the last row stored; 0 when there is none. What is below it is stored, but for a block that
-    /// was planned and not ended.
+    /// Offset behind the last row stored, or behind the last block where the store knows its end; 0 when there is none.
+    /// What is below it is stored, but for a block that was planned and not ended.
     pub end: i64,
     /// For each source partition whose posts or dead letters came through this partition: highest offset stored.
     /// STORE leaves out what comes at or below it.
@@ -103,7 +116,7 @@ pub enum StoreError {
     },
     /// The database was made by a newer squall.
     #[error(
-        "store {place} has schema version {found}, this squall knows {known}: use the newer squall, or another store.path"
+        "store {place} has schema version {found}, this squall knows {known}: use the newer squall, or another store.path or clickhouse.database"
     )]
     Newer {
         /// File or address.
@@ -168,8 +181,9 @@ pub const MAX_ROWS: usize = 1000;
 /// What STORE writes and API reads. All times are UTC; intervals are half-open `[from, to)`.
 pub trait Store: Send + Sync {
     /// Reaches the database, brings its schema up to date (where that is allowed) and checks it. STORE calls it
-    /// until it succeeds, before it reads anything; cheap when nothing has changed.
-    fn prepare(&self) -> BoxFuture<'_, StoreResult<()>>;
+    /// until it succeeds, before it reads anything; cheap when nothing has changed. While a plan is open
+    /// (`plan_open`) no table is altered: a block that is stored again after that could be there twice.
+    fn prepare(&self, plan_open: bool) -> BoxFuture<'_, StoreResult<()>>;
 
     /// Notes that rows of `epoch` come from the Kafka cluster of this id.
     ///

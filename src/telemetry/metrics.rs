@@ -6,13 +6,18 @@
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
-    CounterVec, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// Tokens of a batch, padding included: 16 to 16,384.
 const TOKENS: &[f64] = &[
     16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16_384.0,
+];
+
+/// Rows of a block of the store.
+const BLOCK_ROWS: &[f64] = &[
+    1.0, 10.0, 100.0, 1000.0, 5000.0, 10_000.0, 20_000.0, 50_000.0, 100_000.0,
 ];
 
 /// Seconds of one run of the encoder: a single short text to a full batch on a slow processor.
@@ -59,6 +64,10 @@ pub struct Metrics {
     pub alerts: Family<IntCounterVec, 2>,
     /// Deliveries that ended, by endpoint and outcome ([`crate::domain::Outcome::name`]).
     pub deliveries: Family<IntCounterVec, 2>,
+    /// Deliveries that have not ended, by endpoint.
+    pub deliveries_pending: Family<IntGaugeVec, 1>,
+    /// Seconds by which the delivery that has waited longest for its next attempt is overdue, by endpoint.
+    pub delivery_overdue_seconds: Family<GaugeVec, 1>,
     /// Seconds from a checkpoint of DETECT to what it saves being kept.
     pub checkpoint_seconds: Histogram,
     /// Entities restored when DETECT took partitions over.
@@ -67,6 +76,14 @@ pub struct Metrics {
     pub state_errors: Family<IntCounterVec, 1>,
     /// Rows written to the store, by table.
     pub store_rows: Family<IntCounterVec, 1>,
+    /// Rows of each block.
+    pub store_block_rows: Histogram,
+    /// Seconds since the oldest block was planned that is not stored yet.
+    pub store_plan_age_seconds: Gauge,
+    /// Records that expired before they were read, by topic.
+    pub records_expired: Family<IntCounterVec, 1>,
+    /// 1 while something cannot go on, by what.
+    pub role_blocked: Family<IntGaugeVec, 1>,
 }
 
 /// A metric with `N` labels; `V` is a vector of the prometheus crate.
@@ -172,6 +189,16 @@ impl Metrics {
                 "Deliveries that ended.",
                 ["endpoint", "outcome"],
             ),
+            deliveries_pending: all.gauges(
+                "squall_deliveries_pending",
+                "Deliveries that have not ended.",
+                ["endpoint"],
+            ),
+            delivery_overdue_seconds: all.levels(
+                "squall_delivery_overdue_seconds",
+                "Time by which the delivery that has waited longest for its next attempt is overdue.",
+                ["endpoint"],
+            ),
             checkpoint_seconds: all.histogram(
                 "squall_checkpoint_seconds",
                 "Time from a checkpoint of what was learnt to its being kept.",
@@ -190,6 +217,25 @@ impl Metrics {
                 "squall_store_rows_total",
                 "Rows written to the store.",
                 ["table"],
+            ),
+            store_block_rows: all.histogram(
+                "squall_store_block_rows",
+                "Rows of each block written to the store.",
+                BLOCK_ROWS,
+            ),
+            store_plan_age_seconds: all.add(Gauge::new(
+                "squall_store_plan_age_seconds",
+                "Time since the oldest block was planned that is not stored yet.",
+            )),
+            records_expired: all.counters(
+                "squall_records_expired_total",
+                "Records that expired in Kafka before they were read, and are lost.",
+                ["topic"],
+            ),
+            role_blocked: all.gauges(
+                "squall_role_blocked",
+                "1 while a role or one of its partitions cannot go on.",
+                ["what"],
             ),
             registry: all.0,
         }
@@ -254,6 +300,15 @@ impl Declare {
         Family(self.add(IntGaugeVec::new(Opts::new(name, help), &labels)))
     }
 
+    fn levels<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+    ) -> Family<GaugeVec, N> {
+        Family(self.add(GaugeVec::new(Opts::new(name, help), &labels)))
+    }
+
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         self.add(Histogram::with_opts(options))
@@ -283,7 +338,13 @@ mod tests {
         metrics.blocked_seconds.with(["score"]).inc_by(0.25);
         metrics.alerts.with(["negative-spike", "critical"]).inc();
         metrics.deliveries.with(["desk", "delivered"]).inc();
+        metrics.deliveries_pending.with(["desk"]).set(4);
+        metrics.delivery_overdue_seconds.with(["desk"]).set(2.5);
         metrics.store_rows.with(["posts"]).inc_by(2);
+        metrics.store_block_rows.observe(700.0);
+        metrics.store_plan_age_seconds.set(2.0);
+        metrics.records_expired.with(["news"]).inc_by(9);
+        metrics.role_blocked.with(["store"]).set(1);
         metrics.checkpoint_seconds.observe(0.02);
         metrics.entities_restored.inc_by(9);
         metrics.state_errors.with(["detect"]).inc();
@@ -307,7 +368,13 @@ mod tests {
             "squall_blocked_seconds_total{stage=\"score\"} 0.25",
             "squall_alerts_total{rule=\"negative-spike\",severity=\"critical\"} 1",
             "squall_deliveries_total{endpoint=\"desk\",outcome=\"delivered\"} 1",
+            "squall_deliveries_pending{endpoint=\"desk\"} 4",
+            "squall_delivery_overdue_seconds{endpoint=\"desk\"} 2.5",
             "squall_store_rows_total{table=\"posts\"} 2",
+            "squall_store_block_rows_bucket{le=\"1000\"} 1",
+            "squall_store_plan_age_seconds 2",
+            "squall_records_expired_total{topic=\"news\"} 9",
+            "squall_role_blocked{what=\"store\"} 1",
             "squall_checkpoint_seconds_bucket{le=\"0.01\"} 0",
             "squall_checkpoint_seconds_bucket{le=\"0.025\"} 1",
             "squall_entities_restored_total 9",

@@ -19,8 +19,9 @@ fn outgoing(number: usize, bytes: usize) -> Outgoing {
     Outgoing {
         topic: "news".into(),
         partition: Some((number % 2) as i32),
-        key: String::new(),
+        key: Vec::new(),
         payload: format!("{number:0bytes$}").into_bytes(),
+        headers: Vec::new(),
         timestamp: None,
     }
 }
@@ -61,7 +62,7 @@ async fn read_until_stopped(consumer: &mut Consumer) -> Vec<Record> {
             }
             Event::Stopped => break,
             Event::Failed(error) => panic!("{error}"),
-            Event::Assigned(_) | Event::Revoked(_) => {}
+            Event::Assigned(_) | Event::Revoked(_) | Event::Expired(_) => {}
         }
     }
     records
@@ -221,6 +222,22 @@ async fn the_lag_is_known() {
     while lag.remaining(&news, 0) != Some(10) || lag.remaining(&news, 1) != Some(10) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let commits = consumer.commits();
+    for _ in 0..20 {
+        let Some(Event::Record(record)) = consumer.next().await else {
+            panic!("a record")
+        };
+        let next = record.offset + 1;
+        commits.done(&record.topic, record.partition, record.assignment, next);
+    }
+    let none = async {
+        while lag.remaining(&news, 0) != Some(0) || lag.remaining(&news, 1) != Some(0) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let patience = Duration::from_secs(60);
+    let ended = tokio::time::timeout(patience, none).await;
+    ended.expect("what is committed remains no longer");
     consumer.close().await;
 }
 

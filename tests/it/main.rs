@@ -1,8 +1,16 @@
 //! Integration tests, one binary: real processes, real clients, the embedded broker, SQLite, real HTTP.
 
 mod broker;
+mod clickhouse;
 mod dashboards;
+mod deployment;
+mod doctor;
 mod errors;
+mod grafana;
+mod guarded;
+mod letters;
+mod migrate;
+mod outbox;
 mod page;
 mod service;
 mod support;

@@ -2,15 +2,21 @@
 //! the client that keep it up to date. All callbacks run on the poll thread.
 
 use super::super::lock;
-use super::{Assigned, Assignment, CALL_TIMEOUT, Event, Partition, Stop};
+use super::{Assigned, Assignment, BrokerError, CALL_TIMEOUT, CommitError, Event, Partition, Stop};
+use crate::faults;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
+
+/// How often the group's offsets are asked for before the consumer gives up.
+const COMMITTED_ATTEMPTS: u32 = 10;
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -24,6 +30,40 @@ pub(super) struct Books {
     pub(super) joined: AtomicBool,
     pub(super) paused: AtomicBool,
     pub(super) blocked_micros: AtomicU64,
+    /// Commits that someone waits for.
+    pub(super) requests: Mutex<Requests>,
+}
+
+/// Commits that someone waits for. After the poll thread has ended there is nobody to make them.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    waiting: Vec<Request>,
+    ended: bool,
+}
+
+impl Requests {
+    /// Has a commit made soon. After the end it is dropped, which tells who waits.
+    pub(super) fn push(&mut self, request: Request) {
+        if !self.ended {
+            self.waiting.push(request);
+        }
+    }
+
+    /// No commit is made any more.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        self.waiting.clear();
+    }
+}
+
+/// A commit with metadata, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) key: Partition,
+    pub(super) assignment: Assignment,
+    pub(super) offset: i64,
+    pub(super) metadata: String,
+    pub(super) answer: oneshot::Sender<Result<(), CommitError>>,
 }
 
 /// One partition that is ours.
@@ -32,12 +72,12 @@ pub(super) struct Owned {
     pub(super) assignment: Assignment,
     /// What was committed when it became ours.
     pub(super) begun_at: Option<i64>,
+    /// First offset that could be read when it became ours, where that is known.
+    low: Option<i64>,
     /// Offset behind the last record delivered.
     pub(super) delivered: Option<i64>,
     /// Offset to be committed next.
     done: Option<i64>,
-    /// Offset whose commit is under way.
-    committing: Option<i64>,
     committed: Option<i64>,
     statistics: Option<Statistics>,
 }
@@ -54,6 +94,15 @@ struct Statistics {
 }
 
 impl Owned {
+    /// Offsets before `offset`, the next record's, that should have come and have expired. Gaps that are none of
+    /// ours (a compacted topic, control records of transactions) do not count.
+    pub(super) fn expired(&self, offset: i64) -> Option<Range<i64>> {
+        let expected = self.delivered.or(self.begun_at)?;
+        let told = self.statistics.map(|statistics| statistics.low);
+        let end = told.max(self.low)?.min(offset);
+        (expected < end).then_some(expected..end)
+    }
+
     /// Records not yet done. 0 when everything there is was delivered and is committed; so control records of
     /// transactions, which are never delivered, do not count.
     fn remaining(&self) -> Option<i64> {
@@ -107,14 +156,15 @@ impl Books {
         self.with(key, |owned| owned.remaining()).flatten()
     }
 
-    /// Commits what is done in the chosen partitions.
+    /// Commits what is done in the chosen partitions, and waits for the answer: that of a commit that is not waited for
+    /// never comes, since the client passes answers on to a callback that its Rust side does not set.
     pub(super) fn commit(
         &self,
         client: &BaseConsumer<Context>,
-        mode: CommitMode,
         chosen: impl Fn(&Partition) -> bool,
     ) {
         let mut list = TopicPartitionList::new();
+        let mut under_way = Vec::new();
         for (key, owned) in lock(&self.partitions)
             .iter_mut()
             .filter(|(key, _)| chosen(key))
@@ -124,38 +174,66 @@ impl Books {
                     .add_partition_offset(&key.0, key.1, Offset::Offset(next))
                     .is_ok()
             {
-                owned.committing = Some(next);
+                under_way.push((key.clone(), next));
             }
         }
-        if list.count() == 0 {
+        if under_way.is_empty() {
             return;
         }
-        let result = client.commit(&list, mode);
-        // An asynchronous commit that was sent is answered through the callback.
-        if matches!(mode, CommitMode::Sync) || result.is_err() {
-            self.answered(&result, &list);
+        faults::reach("commit.sending");
+        self.answered(&client.commit(&list, CommitMode::Sync), &under_way);
+    }
+
+    /// Makes the commits that someone waits for, all that there are in one call. A refused call says nothing of
+    /// which of them was made; each is then asked for again.
+    pub(super) fn serve_requests(&self, client: &BaseConsumer<Context>) {
+        let requests = std::mem::take(&mut lock(&self.requests).waiting);
+        let mut list = TopicPartitionList::new();
+        let mut under_way = Vec::new();
+        for request in requests {
+            let holds = self.with(&request.key, |owned| owned.assignment == request.assignment);
+            if holds != Some(true) {
+                let _ = request.answer.send(Err(CommitError::Gone));
+                continue;
+            }
+            let (topic, partition) = &request.key;
+            let mut element = list.add_partition(topic, *partition);
+            element.set_metadata(&request.metadata);
+            match element.set_offset(Offset::Offset(request.offset)) {
+                Ok(()) => under_way.push(request),
+                Err(error) => {
+                    let _ = request
+                        .answer
+                        .send(Err(CommitError::Unanswered(error.to_string())));
+                }
+            }
+        }
+        if under_way.is_empty() {
+            return;
+        }
+        faults::reach("commit.sending");
+        let result = client.commit(&list, CommitMode::Sync);
+        for request in under_way {
+            let answer = match &result {
+                Ok(()) => {
+                    self.with(&request.key, |owned| owned.committed = Some(request.offset));
+                    Ok(())
+                }
+                Err(error) => Err(CommitError::Unanswered(error.to_string())),
+            };
+            let _ = request.answer.send(answer);
         }
     }
 
     /// A commit was answered. What failed is committed again with the next one, unless more is done by then.
-    fn answered(&self, result: &KafkaResult<()>, list: &TopicPartitionList) {
+    fn answered(&self, result: &KafkaResult<()>, under_way: &[(Partition, i64)]) {
         if let Err(error) = result {
             tracing::warn!(%error, "offsets were not committed: they are tried again");
         }
-        for element in list.elements() {
-            let key = (element.topic().into(), element.partition());
-            let failed = result.is_err() || element.error().is_err();
-            self.with(&key, |owned| {
-                let Some(next) = owned.committing else { return };
-                if element.offset() != Offset::Offset(next) {
-                    return;
-                }
-                owned.committing = None;
-                if failed {
-                    owned.done = owned.done.max(Some(next));
-                } else {
-                    owned.committed = owned.committed.max(Some(next));
-                }
+        for (key, next) in under_way {
+            self.with(key, |owned| match result {
+                Ok(()) => owned.committed = owned.committed.max(Some(*next)),
+                Err(_) => owned.done = owned.done.max(Some(*next)),
             });
         }
     }
@@ -208,10 +286,6 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    fn commit_callback(&self, result: KafkaResult<()>, list: &TopicPartitionList) {
-        self.0.answered(&result, list);
-    }
-
     fn pre_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let Rebalance::Revoke(list) = rebalance else {
             return;
@@ -221,8 +295,7 @@ impl ConsumerContext for Context {
             // The group has gone on without us: a commit would be refused.
             self.0.joined.store(false, Ordering::Relaxed);
         } else {
-            self.0
-                .commit(client, CommitMode::Sync, |key| revoked.contains(key));
+            self.0.commit(client, |key| revoked.contains(key));
         }
         lock(&self.0.partitions).retain(|key, _| !revoked.contains(key));
         lock(&self.0.rebalances).push_back(Event::Revoked(revoked));
@@ -238,22 +311,34 @@ impl ConsumerContext for Context {
         if let Err(error) = client.resume(list) {
             tracing::warn!(%error, "new partitions could not be resumed");
         }
-        let committed = committed(client, list);
+        let committed = match patiently_committed(client, list) {
+            Ok(committed) => committed,
+            // Where reading begins, and under which plan, must be known.
+            Err(source) => {
+                let place = "offsets of the group".to_owned();
+                let failed = Event::Failed(BrokerError::Call { place, source });
+                lock(&self.0.rebalances).push_back(failed);
+                return;
+            }
+        };
         let assigned = partitions(list).into_iter().map(|key| {
             let assignment = self.0.next_assignment.fetch_add(1, Ordering::Relaxed);
+            let (committed, metadata) = committed.get(&key).cloned().unzip();
+            let low = committed.and_then(|_| low(client, &key));
             let owned = Owned {
                 assignment,
-                begun_at: committed.get(&key).map(|(offset, _)| *offset),
+                begun_at: committed,
+                low,
                 ..Owned::default()
             };
             lock(&self.0.partitions).insert(key.clone(), owned);
-            let (committed, metadata) = committed.get(&key).cloned().unzip();
             Assigned {
                 topic: key.0,
                 partition: key.1,
                 assignment,
                 committed,
                 metadata: metadata.unwrap_or_default(),
+                low,
             }
         });
         let assigned = assigned.collect();
@@ -261,33 +346,50 @@ impl ConsumerContext for Context {
     }
 }
 
+/// Asks a few times.
+fn patiently_committed(
+    client: &BaseConsumer<Context>,
+    list: &TopicPartitionList,
+) -> KafkaResult<HashMap<Partition, (i64, String)>> {
+    let mut attempts = 0;
+    loop {
+        match committed(client, list) {
+            Err(error) if attempts < COMMITTED_ATTEMPTS => {
+                tracing::warn!(%error, "what the group has committed is unknown: asking again");
+                attempts += 1;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// What the group has committed for the partitions of a list: offsets, and the metadata with them.
 fn committed(
     client: &BaseConsumer<Context>,
     list: &TopicPartitionList,
-) -> HashMap<Partition, (i64, String)> {
+) -> KafkaResult<HashMap<Partition, (i64, String)>> {
     let mut asked = TopicPartitionList::new();
     for (topic, partition) in partitions(list) {
         asked.add_partition(&topic, partition);
     }
-    match client.committed_offsets(asked, CALL_TIMEOUT) {
-        Ok(answer) => {
-            let offsets =
-                answer
-                    .elements()
-                    .into_iter()
-                    .filter_map(|element| match element.offset() {
-                        Offset::Offset(offset) => {
-                            let key = (element.topic().into(), element.partition());
-                            Some((key, (offset, element.metadata().to_owned())))
-                        }
-                        _ => None,
-                    });
-            offsets.collect()
+    let answer = client.committed_offsets(asked, CALL_TIMEOUT)?;
+    let offset = |element: &TopicPartitionListElem<'_>| match element.offset() {
+        Offset::Offset(offset) => {
+            let key = (element.topic().into(), element.partition());
+            Some((key, (offset, element.metadata().to_owned())))
         }
+        _ => None,
+    };
+    Ok(answer.elements().iter().filter_map(offset).collect())
+}
+
+/// First offset of a partition that can still be read.
+fn low(client: &BaseConsumer<Context>, (topic, partition): &Partition) -> Option<i64> {
+    match client.fetch_watermarks(topic, *partition, CALL_TIMEOUT) {
+        Ok((low, _)) => Some(low),
         Err(error) => {
-            tracing::warn!(%error, "what the group has committed is unknown");
-            HashMap::new()
+            tracing::warn!(%error, topic = %topic, partition, "its beginning is unknown");
+            None
         }
     }
 }
@@ -368,18 +470,18 @@ mod tests {
         let key: Partition = ("t".into(), 0);
         let ours = Owned {
             assignment: 7,
-            committing: Some(5),
             ..Owned::default()
         };
         lock(&books.partitions).insert(key.clone(), ours);
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset("t", 0, Offset::Offset(5))
-            .unwrap();
-        books.answered(&Err(KafkaError::Canceled), &list);
+        let under_way = [(key.clone(), 5)];
+        books.answered(&Err(KafkaError::Canceled), &under_way);
         assert_eq!(books.ours()[&key].done, Some(5));
+        assert_eq!(books.ours()[&key].committed, None);
         books.done(&key, 6, 9);
         assert_eq!(books.ours()[&key].done, Some(5), "assignment 6 is over");
         books.done(&key, 7, 9);
         assert_eq!(books.ours()[&key].done, Some(9));
+        books.answered(&Ok(()), &under_way);
+        assert_eq!(books.ours()[&key].committed, Some(5));
     }
 }

@@ -9,14 +9,15 @@ mod poll;
 
 use super::{BrokerError, Connection, lock};
 use crate::domain::Timestamp;
-use books::{Books, Context};
+use books::{Books, Context, Request};
 use poll::Poll;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long one question to the broker may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,6 +61,30 @@ pub struct Assigned {
     pub committed: Option<i64>,
     /// What was committed with that offset; empty when there is nothing.
     pub metadata: String,
+    /// First offset that can still be read, where the broker told: what is below it has expired.
+    pub low: Option<i64>,
+}
+
+/// Records of a partition that expired before they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+    /// Their offsets.
+    pub offsets: Range<i64>,
+}
+
+/// Why an offset was not committed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The partition belongs to someone else by now: what was begun must be given up.
+    #[error("the partition is no longer ours")]
+    Gone,
+    /// Unknown whether the broker has it: the same must be committed again.
+    #[error("{0}")]
+    Unanswered(String),
 }
 
 /// What the poll thread tells, in order.
@@ -71,6 +96,8 @@ pub enum Event {
     Revoked(Vec<(Arc<str>, i32)>),
     /// A record.
     Record(Record),
+    /// What should have been the next records has expired; reading goes on behind it.
+    Expired(Expired),
     /// The consumer was stopped: no record follows.
     Stopped,
     /// The consumer cannot go on.
@@ -125,14 +152,13 @@ impl Consumer {
             ("session.timeout.ms", "10000"),
             ("heartbeat.interval.ms", "1000"),
             ("queued.max.messages.kbytes", "4096"),
+            // How long a full queue is left alone after it has room again: the default, a second, would be most of it.
+            ("fetch.queue.backoff.ms", "10"),
             ("statistics.interval.ms", "500"),
         ];
         if connection.embedded {
             // An empty fetch on the embedded broker waits this whole time.
-            defaults.extend([
-                ("fetch.wait.max.ms", "10"),
-                ("fetch.queue.backoff.ms", "10"),
-            ]);
+            defaults.push(("fetch.wait.max.ms", "10"));
         }
         let client: BaseConsumer<Context> = connection
             .settings(&defaults)
@@ -194,13 +220,37 @@ impl Drop for Consumer {
 }
 
 impl Commits {
+    /// Commits an offset with metadata (under 4 KiB) and waits for the broker's answer. For partitions whose
+    /// commits are all made this way, one after the other: so none can overtake another. The poll thread makes
+    /// it, and only while the assignment holds.
+    ///
+    /// # Errors
+    /// [`CommitError::Gone`] when the assignment is over; else the commit may or may not have been made.
+    pub async fn commit(
+        &self,
+        (topic, partition): (&Arc<str>, i32),
+        assignment: Assignment,
+        offset: i64,
+        metadata: String,
+    ) -> Result<(), CommitError> {
+        let (answer, answered) = oneshot::channel();
+        lock(&self.0.requests).push(Request {
+            key: (topic.clone(), partition),
+            assignment,
+            offset,
+            metadata,
+            answer,
+        });
+        answered.await.unwrap_or(Err(CommitError::Gone))
+    }
+
     /// Everything of the partition before `next` is done. Committed within a moment, unless the assignment
     /// is over.
     pub fn done(&self, topic: &Arc<str>, partition: i32, assignment: Assignment, next: i64) {
         self.0.done(&(topic.clone(), partition), assignment, next);
     }
 
-    /// Whether a partition is still ours under that assignment.
+    /// Whether the partition is still ours under this assignment. Known before [`Event::Revoked`] is read.
     pub fn holds(&self, topic: &Arc<str>, partition: i32, assignment: Assignment) -> bool {
         let key = (topic.clone(), partition);
         self.0.with(&key, |owned| owned.assignment) == Some(assignment)

@@ -2,9 +2,9 @@
 
 use super::super::lock;
 use super::books::{Books, Context};
-use super::{BrokerError, CALL_TIMEOUT, Event, Partition, Record, Stop};
+use super::{BrokerError, CALL_TIMEOUT, Event, Expired, Partition, Record, Stop};
 use crate::domain::Timestamp;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -60,8 +60,9 @@ impl Poll {
         while !self.books.close.load(Ordering::Acquire) {
             if self.commit_at.elapsed() >= COMMIT_INTERVAL {
                 self.commit_at = Instant::now();
-                self.books.commit(&self.client, CommitMode::Async, |_| true);
+                self.books.commit(&self.client, |_| true);
             }
+            self.books.serve_requests(&self.client);
             self.look_after_stop();
             if !self.hand_over() {
                 break;
@@ -77,12 +78,14 @@ impl Poll {
                 .map(|r| r.map(|message| self.record(&message)));
             self.take_rebalances();
             match polled {
-                Some(Ok(Some(event))) => self.waiting.push_back(event),
+                Some(Ok(events)) => self.waiting.extend(events),
                 Some(Err(error)) => self.failed(error),
-                Some(Ok(None)) | None => {}
+                None => {}
             }
         }
-        self.books.commit(&self.client, CommitMode::Sync, |_| true);
+        self.books.serve_requests(&self.client);
+        lock(&self.books.requests).end();
+        self.books.commit(&self.client, |_| true);
         self.client.unsubscribe();
     }
 
@@ -150,21 +153,27 @@ impl Poll {
         }
     }
 
-    fn record(&self, message: &BorrowedMessage<'_>) -> Option<Event> {
+    /// Passes a record on, and what should have come before it. Nothing of a partition that is not ours.
+    fn record(&self, message: &BorrowedMessage<'_>) -> Vec<Event> {
         let topic: Arc<str> = message.topic().into();
         let key = (topic, message.partition());
         let offset = message.offset();
-        let (assignment, first, begun_at) = self.books.with(&key, |owned| {
-            let first = owned.delivered.is_none();
+        let owned = self.books.with(&key, |owned| {
+            let before = owned.clone();
             owned.delivered = Some(offset + 1);
-            (owned.assignment, first, owned.begun_at)
-        })?;
-        if first && begun_at.is_some_and(|committed| offset < committed) {
-            return Some(Event::Failed(BrokerError::Recreated {
+            before
+        });
+        let Some(owned) = owned else {
+            return Vec::new();
+        };
+        if let (None, Some(committed)) = (owned.delivered, owned.begun_at)
+            && offset < committed
+        {
+            return vec![Event::Failed(BrokerError::Recreated {
                 partition: format!("{}:{}", key.0, key.1),
                 offset,
-                committed: begun_at.unwrap_or_default(),
-            }));
+                committed,
+            })];
         }
         let headers = message.headers().map(|headers| {
             headers
@@ -172,7 +181,14 @@ impl Poll {
                 .map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec()))
                 .collect()
         });
-        Some(Event::Record(Record {
+        let expired = owned.expired(offset).map(|offsets| {
+            Event::Expired(Expired {
+                topic: key.0.clone(),
+                partition: key.1,
+                offsets,
+            })
+        });
+        let record = Event::Record(Record {
             topic: key.0,
             partition: key.1,
             offset,
@@ -180,8 +196,9 @@ impl Poll {
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().unwrap_or_default().to_vec(),
             headers: headers.unwrap_or_default(),
-            assignment,
-        }))
+            assignment: owned.assignment,
+        });
+        expired.into_iter().chain([record]).collect()
     }
 
     /// What will not mend itself ends the role; the client goes on after everything else.

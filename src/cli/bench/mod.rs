@@ -2,6 +2,7 @@
 
 mod model;
 mod pipeline;
+mod store;
 
 use crate::config::Config;
 use clap::Subcommand;
@@ -20,6 +21,8 @@ enum What {
     Model(model::ModelBench),
     /// The whole way, embedded: from received to stored, and to the first delivery of an alert
     Pipeline(pipeline::PipelineBench),
+    /// Scored posts into the store: how fast after an outage, and how soon at a steady rate
+    Store(store::StoreBench),
 }
 
 /// What a figure depends on besides the program.
@@ -40,5 +43,6 @@ pub(super) async fn run(args: Bench, config: Config) -> anyhow::Result<()> {
             tokio::task::spawn_blocking(move || model::run(&args, &config)).await?
         }
         What::Pipeline(args) => pipeline::run(args, config).await,
+        What::Store(args) => store::run(args, config).await,
     }
 }

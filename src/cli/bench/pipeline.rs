@@ -51,6 +51,7 @@ pub(super) async fn run(args: PipelineBench, mut config: Config) -> anyhow::Resu
     let folder = TemporaryFolder::new("bench")?;
     config.run.data_dir = folder.path().to_owned();
     config.kafka.brokers = EMBEDDED.into();
+    config.clickhouse.url.clear();
     config.kafka.client.clear();
     config.topics = vec![TopicConfig {
         name: TOPIC.into(),
@@ -175,8 +176,9 @@ impl Feed {
         let record = Outgoing {
             topic: TOPIC.into(),
             partition: Some(self.random.random_range(0..self.partitions)),
-            key: String::new(),
+            key: Vec::new(),
             payload: serde_json::to_vec(post)?,
+            headers: Vec::new(),
             timestamp: None,
         };
         tokio::spawn(self.producer.send(record).await?);
@@ -222,7 +224,7 @@ fn report(metrics: &Metrics, deliveries: u64, out: &mut impl Write) -> anyhow::R
 }
 
 /// Cumulative counts by upper bound, as Prometheus writes them.
-fn buckets(text: &str, name: &str) -> Vec<(String, u64)> {
+pub(super) fn buckets(text: &str, name: &str) -> Vec<(String, u64)> {
     let prefix = format!("{name}_bucket{{le=\"");
     let lines = text
         .lines()
@@ -235,7 +237,7 @@ fn buckets(text: &str, name: &str) -> Vec<(String, u64)> {
 }
 
 /// Bound of the bucket that holds the percentile.
-fn upper_bound(buckets: &[(String, u64)], percentile: u64) -> String {
+pub(super) fn upper_bound(buckets: &[(String, u64)], percentile: u64) -> String {
     let total = buckets.last().map_or(0, |(_, count)| *count);
     let bucket = buckets
         .iter()

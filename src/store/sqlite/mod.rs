@@ -5,11 +5,17 @@
 mod aggregates;
 mod campaigns;
 mod error;
+mod inspect;
+mod letters;
+mod positions;
 mod read;
+mod records;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod write;
+
+pub use inspect::{SqliteFacts, inspect};
 
 use super::{
     AlertQuery, AlertRow, Block, CampaignFigures, CampaignTotals, DeadLetterQuery, DeadLetterRow,
@@ -22,6 +28,7 @@ use futures::future::BoxFuture;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::collections::HashSet;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,6 +61,14 @@ impl SqliteStore {
     /// [`StoreError`] with the file and the remedy: it cannot be reached or written, is no database of squall,
     /// or one of a newer squall.
     pub fn open(path: &Path) -> StoreResult<Self> {
+        Ok(Self::migrate(path)?.0)
+    }
+
+    /// The same, and the versions of the schema that were made by it: none where all were there.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn migrate(path: &Path) -> StoreResult<(Self, Range<usize>)> {
         // Absolute, since SQLite takes a relative path that begins with "file:" for an address with options.
         let path = &std::path::absolute(path)
             .map_err(|e| unavailable(path, format!("{e}: check store.path")))?;
@@ -61,7 +76,7 @@ impl SqliteStore {
         let mut writer =
             connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| explain(path, &e))?;
         // First, since it leaves what is not ours untouched.
-        schema::migrate(&mut writer).map_err(|e| unfit(path, e))?;
+        let versions = schema::migrate(&mut writer).map_err(|e| unfit(path, e))?;
         if !log_ahead(&writer).map_err(|e| explain(path, &e))? {
             return Err(unusable(
                 path,
@@ -73,10 +88,11 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             readers: Mutex::default(),
         };
-        Ok(Self {
+        let store = Self {
             shared: Arc::new(shared),
             reading: Arc::new(Semaphore::new(READERS)),
-        })
+        };
+        Ok((store, versions))
     }
 
     /// Runs a job of several queries on one state of the database.
@@ -111,13 +127,32 @@ impl Shared {
         answer
     }
 
-    fn insert(&self, block: &Block) -> StoreResult<Inserted> {
+    fn claim_epoch(&self, epoch: &str, own: &str) -> StoreResult<()> {
         let explain = |e| explain(&self.path, &e);
         let mut writer = lock(&self.writer);
         let transaction = writer
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(explain)?;
-        let stored = read::position(&transaction, &block.partition).map_err(explain)?;
+        let stored = positions::claim_epoch(&transaction, epoch, own).map_err(explain)?;
+        transaction.commit().map_err(explain)?;
+        if stored != own {
+            return Err(StoreError::Epoch {
+                epoch: epoch.to_owned(),
+                stored,
+                own: own.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn insert(&self, block: &Block) -> StoreResult<Inserted> {
+        block.check()?;
+        let explain = |e| explain(&self.path, &e);
+        let mut writer = lock(&self.writer);
+        let transaction = writer
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(explain)?;
+        let stored = positions::position(&transaction, &block.partition).map_err(explain)?;
         if block.end <= stored.end {
             return Ok(Inserted { rows: 0 });
         }
@@ -129,39 +164,53 @@ impl Shared {
                 stored: stored.end,
             });
         }
-        let inserted = write::block(&transaction, block, stored).map_err(explain)?;
+        let inserted = write::block(&transaction, block).map_err(explain)?;
         transaction.commit().map_err(explain)?;
         Ok(inserted)
     }
 }
 
 impl Store for SqliteStore {
-    fn prepare(&self) -> BoxFuture<'_, StoreResult<()>> {
+    fn prepare(&self, _: bool) -> BoxFuture<'_, StoreResult<()>> {
         Box::pin(async { Ok(()) })
     }
 
-    fn claim_epoch<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, StoreResult<()>> {
-        Box::pin(async { Ok(()) })
+    fn claim_epoch<'a>(
+        &'a self,
+        epoch: &'a str,
+        cluster: &'a str,
+    ) -> BoxFuture<'a, StoreResult<()>> {
+        Box::pin(async move {
+            let shared = self.shared.clone();
+            let (epoch, cluster) = (epoch.to_owned(), cluster.to_owned());
+            blocking(move || shared.claim_epoch(&epoch, &cluster)).await
+        })
     }
 
     fn rows_between<'a>(
         &'a self,
-        _: &'a SourcePartition,
-        _: i64,
-        _: i64,
+        partition: &'a SourcePartition,
+        start: i64,
+        end: i64,
     ) -> BoxFuture<'a, StoreResult<u64>> {
-        Box::pin(async { Ok(0) })
+        let partition = partition.clone();
+        self.read(move |t| positions::rows_between(t, &partition, start, end))
     }
 
-    fn replayed<'a>(&'a self, _: &'a [Origin]) -> BoxFuture<'a, StoreResult<HashSet<Origin>>> {
-        Box::pin(async { Ok(HashSet::new()) })
+    fn replayed<'a>(
+        &'a self,
+        origins: &'a [Origin],
+    ) -> BoxFuture<'a, StoreResult<HashSet<Origin>>> {
+        let origins = origins.to_vec();
+        self.read(move |t| letters::replayed(t, &origins))
     }
 
     fn dead_letters<'a>(
         &'a self,
-        _: &'a DeadLetterQuery,
+        query: &'a DeadLetterQuery,
     ) -> BoxFuture<'a, StoreResult<Vec<DeadLetterRow>>> {
-        Box::pin(async { Ok(Vec::new()) })
+        let query = query.clone();
+        self.read(move |t| letters::dead_letters(t, &query))
     }
 
     fn insert<'a>(&'a self, block: &'a Block) -> BoxFuture<'a, StoreResult<Inserted>> {
@@ -178,7 +227,7 @@ impl Store for SqliteStore {
         partition: &'a SourcePartition,
     ) -> BoxFuture<'a, StoreResult<StoredPosition>> {
         let partition = partition.clone();
-        self.read(move |t| read::position(t, &partition))
+        self.read(move |t| positions::position(t, &partition))
     }
 
     fn version(&self) -> BoxFuture<'_, StoreResult<i64>> {

@@ -4,36 +4,11 @@ use crate::domain::{
     Author, CampaignId, Delivery, Engagement, EntityId, Mention, Origin, ScoredPost, Sentiment,
     SourcePartition, Timestamp,
 };
-use crate::store::{AlertQuery, AlertRow, MAX_ROWS, PostQuery, StoredPosition};
+use crate::store::{AlertQuery, AlertRow, MAX_ROWS, PostQuery};
 use rusqlite::types::Type;
-use rusqlite::{OptionalExtension, Result, Row, ToSql, Transaction, params, params_from_iter};
+use rusqlite::{OptionalExtension, Result, Row, ToSql, Transaction, params_from_iter};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-
-/// Where a partition of squall's topics stands.
-pub fn position(
-    transaction: &Transaction<'_>,
-    partition: &SourcePartition,
-) -> Result<StoredPosition> {
-    let key = params![partition.epoch, partition.topic, partition.partition];
-    let end = transaction
-        .prepare_cached(
-            "SELECT ends FROM positions WHERE epoch = ? AND topic = ? AND partition = ?",
-        )?
-        .query_row(key, |row| row.get(0))
-        .optional()?;
-    let sources = transaction
-        .prepare_cached(
-            "SELECT source_epoch, source_topic, source_partition, offset FROM source_positions
-             WHERE epoch = ? AND topic = ? AND partition = ?",
-        )?
-        .query_map(key, |row| Ok((source_partition(row, 0)?, row.get(3)?)))?
-        .collect::<Result<_>>()?;
-    Ok(StoredPosition {
-        end: end.unwrap_or(0),
-        sources,
-    })
-}
 
 /// See [`crate::store::Store::version`].
 pub fn version(transaction: &Transaction<'_>) -> Result<i64> {
@@ -152,8 +127,8 @@ fn post(transaction: &Transaction<'_>, row: i64) -> Result<ScoredPost> {
         .prepare_cached(
             "SELECT epoch, topic, partition, offset, published_at, event_time, received_at, scored_at, model,
              recorded_at, id, source, channel, title, text, url, lang, author, followers, impressions, likes, shares,
-             comments, tags, campaigns, status, replaces, backfill, signature, p_negative, p_neutral, p_positive
-             FROM posts WHERE post = ?",
+             comments, tags, campaigns, status, replaces, backfill, signature, p_negative, p_neutral, p_positive,
+             first_origin FROM posts WHERE post = ?",
         )?
         .query_row([row], |row| {
             let author: Option<String> = row.get(17)?;
@@ -165,7 +140,9 @@ fn post(transaction: &Transaction<'_>, row: i64) -> Result<ScoredPost> {
                 comments: known_count(row, 22)?,
             };
             Ok(ScoredPost {
-                first_origin: None,
+                first_origin: row
+                    .get::<_, Option<String>>(32)?
+                    .and_then(|text| text.parse().ok()),
                 origin: Origin {
                     source: source_partition(row, 0)?,
                     offset: row.get(3)?,
@@ -265,18 +242,21 @@ fn deliveries(transaction: &Transaction<'_>, alert_id: &str) -> Result<Vec<Deliv
         .collect()
 }
 
-fn filter(conditions: &[&str]) -> String {
+/// `WHERE` all of these hold.
+pub fn filter(conditions: &[&str]) -> String {
     if conditions.is_empty() {
         return String::new();
     }
     format!("WHERE {}", conditions.join(" AND "))
 }
 
-fn limit(limit: usize) -> i64 {
+/// A limit within bounds.
+pub fn limit(limit: usize) -> i64 {
     limit.clamp(1, MAX_ROWS) as i64
 }
 
-fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
+/// Reads a time.
+pub fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
 }
 
@@ -292,7 +272,7 @@ pub fn known_count(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
 }
 
 /// Reads epoch, topic and partition from three columns.
-fn source_partition(row: &Row<'_>, column: usize) -> Result<SourcePartition> {
+pub fn source_partition(row: &Row<'_>, column: usize) -> Result<SourcePartition> {
     Ok(SourcePartition {
         epoch: row.get::<_, Arc<str>>(column)?,
         topic: row.get::<_, Arc<str>>(column + 1)?,
@@ -316,13 +296,13 @@ fn sentiment(row: &Row<'_>, column: usize) -> Result<Option<Sentiment>> {
 }
 
 /// Reads JSON from a column.
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
+pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?)
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, e.into()))
 }
 
 /// Reads the word of an enumeration from a column.
-fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
+pub fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
     T::deserialize(serde_json::Value::String(row.get(column)?))
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, e.into()))
 }

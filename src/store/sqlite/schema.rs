@@ -1,12 +1,13 @@
 //! The tables, and how a database is brought to them.
 
 use rusqlite::{Connection, TransactionBehavior};
+use std::ops::Range;
 
 /// "squl": marks a database as squall's.
 const APPLICATION_ID: i64 = 0x7371_756c;
 
 /// Migrations in order; `user_version` is the number of those applied. Only ever append.
-const MIGRATIONS: &[&str] = &[TABLES];
+const MIGRATIONS: &[&str] = &[TABLES, LOG_AND_LETTERS];
 
 /// Why a database cannot be brought to the schema.
 pub enum Unfit {
@@ -25,22 +26,26 @@ impl From<rusqlite::Error> for Unfit {
 }
 
 /// Creates the tables, or brings older ones up to date. Safe with several processes at once.
-pub fn migrate(connection: &mut Connection) -> Result<(), Unfit> {
-    if version(connection)? == MIGRATIONS.len() {
-        return Ok(());
+///
+/// Tells the versions that were made; none where all were there.
+pub fn migrate(connection: &mut Connection) -> Result<Range<usize>, Unfit> {
+    let known = MIGRATIONS.len();
+    if version(connection)? == known {
+        return Ok(known..known);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for migration in &MIGRATIONS[version(&transaction)?..] {
+    let found = version(&transaction)?;
+    for migration in &MIGRATIONS[found..] {
         transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    transaction.pragma_update(None, "user_version", known as i64)?;
     transaction.commit()?;
-    Ok(())
+    Ok(found..known)
 }
 
 /// Number of migrations that were applied.
-fn version(connection: &Connection) -> Result<usize, Unfit> {
+pub fn version(connection: &Connection) -> Result<usize, Unfit> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let tables: i64 =
         connection.query_row("SELECT COUNT(*) FROM sqlite_schema", (), |row| row.get(0))?;
@@ -54,12 +59,17 @@ fn version(connection: &Connection) -> Result<usize, Unfit> {
         .ok_or(Unfit::Newer(found, MIGRATIONS.len() as i64))
 }
 
+/// Number of migrations there are.
+pub fn newest() -> usize {
+    MIGRATIONS.len()
+}
+
 /// Version 1. Times are milliseconds since the Unix epoch, UTC; minutes and hours are the times at which they
 /// begin. `posts` to `dead_letters` are the tables of the contract, what follows are squall's own.
 ///
 /// What is clustered by time stays cheap to append to, however large it grows: a block touches the latest
 /// pages only. The one index that does not is `posts_by_id`, where ids are random.
-const TABLES: &str = "
+pub(super) const TABLES: &str = "
 CREATE TABLE posts (
     post INTEGER PRIMARY KEY, -- in order of storing
     epoch TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
@@ -181,4 +191,47 @@ CREATE TABLE source_positions (
 -- one row: grows by one with every block that added rows
 CREATE TABLE version (number INTEGER NOT NULL) STRICT;
 INSERT INTO version VALUES (0);
+";
+
+/// Version 2: each row tells which record of squall's log it came of; what becomes of dead letters; whose an epoch is. Rows
+/// of version 1 have no log.
+const LOG_AND_LETTERS: &str = "
+-- partitions of squall's topics, by a short number
+CREATE TABLE logs (
+    log INTEGER PRIMARY KEY, epoch TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL,
+    UNIQUE (epoch, topic, partition)
+) STRICT;
+
+ALTER TABLE posts ADD COLUMN log INTEGER;
+ALTER TABLE posts ADD COLUMN log_offset INTEGER;
+ALTER TABLE posts ADD COLUMN first_origin TEXT;
+ALTER TABLE mention_clusters ADD COLUMN log INTEGER;
+ALTER TABLE mention_clusters ADD COLUMN log_offset INTEGER;
+ALTER TABLE alerts ADD COLUMN log INTEGER;
+ALTER TABLE alerts ADD COLUMN log_offset INTEGER;
+ALTER TABLE deliveries ADD COLUMN log INTEGER;
+ALTER TABLE deliveries ADD COLUMN log_offset INTEGER;
+ALTER TABLE feedback ADD COLUMN log INTEGER;
+ALTER TABLE feedback ADD COLUMN log_offset INTEGER;
+ALTER TABLE dead_letters ADD COLUMN log INTEGER;
+ALTER TABLE dead_letters ADD COLUMN log_offset INTEGER;
+ALTER TABLE acknowledgements ADD COLUMN log INTEGER;
+ALTER TABLE acknowledgements ADD COLUMN log_offset INTEGER;
+-- whether a block is there
+CREATE INDEX posts_by_log ON posts (log, log_offset);
+CREATE INDEX mention_clusters_by_log ON mention_clusters (log, log_offset);
+-- whether a replay is one of a post that is there
+CREATE INDEX posts_by_first_origin ON posts (first_origin) WHERE first_origin IS NOT NULL;
+-- the latest
+CREATE INDEX dead_letters_by_time ON dead_letters (rejected_at);
+
+-- what was done with a dead letter last
+CREATE TABLE dead_letter_acts (
+    epoch TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
+    settled TEXT NOT NULL, by TEXT NOT NULL, at INTEGER NOT NULL, log INTEGER, log_offset INTEGER,
+    PRIMARY KEY (epoch, topic, partition, offset)
+) STRICT, WITHOUT ROWID;
+
+-- the Kafka cluster that an epoch belongs to
+CREATE TABLE epochs (epoch TEXT PRIMARY KEY, cluster TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";

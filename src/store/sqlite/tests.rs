@@ -1,14 +1,27 @@
 //! The contract, and what only SQLite can do wrong.
 
 use super::*;
-use crate::store::contract::{Open, contract_tests, post, posts_block, run};
+use crate::store::contract::{Subject, contract_tests, post, posts_block, run};
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 /// A new database in a folder that lives as long as what opens it.
-fn fresh() -> Open {
+fn fresh() -> Option<Subject> {
     let folder = tempfile::tempdir().unwrap();
-    Box::new(move || Box::new(SqliteStore::open(&folder.path().join("squall.db")).unwrap()))
+    let all_time = (
+        Timestamp::from_millis(i64::MIN),
+        Timestamp::from_millis(i64::MAX),
+    );
+    Some(Subject {
+        open: Box::new(move || {
+            Box::new(SqliteStore::open(&folder.path().join("squall.db")).unwrap())
+        }),
+        fresh,
+        times: all_time,
+        steps: all_time,
+        tells_repeats: true,
+        cases: 48,
+    })
 }
 
 contract_tests!(fresh);
@@ -28,6 +41,71 @@ fn refused(path: &Path) -> StoreError {
 
 fn posts(store: &SqliteStore) -> u64 {
     run(store.row_counts()).unwrap()[0].1
+}
+
+#[test]
+fn what_is_below_the_stored_end_adds_nothing_and_what_crosses_it_is_refused() {
+    let (_folder, _path, store) = database();
+    run(async {
+        let block = posts_block(10, (0..5).map(post).collect());
+        store.insert(&block).await.unwrap();
+        let part = posts_block(11, (0..3).map(post).collect());
+        assert_eq!(store.insert(&part).await.unwrap().rows, 0);
+        let crossing = posts_block(14, (4..7).map(post).collect());
+        let error = store.insert(&crossing).await.unwrap_err();
+        assert!(!error.is_retryable());
+        assert!(
+            error
+                .to_string()
+                .contains("squall.scored:0:14..17 begins before 15"),
+            "{error}"
+        );
+        // A gap is none of the store's business; its end is known to the offset.
+        let mut behind = posts_block(20, vec![post(7)]);
+        behind.end = 25;
+        store.insert(&behind).await.unwrap();
+        let position = store.position(&behind.partition).await.unwrap();
+        assert_eq!(position.end, 25);
+    });
+    assert_eq!(posts(&store), 6);
+}
+
+/// A database as squall's first version left it.
+#[test]
+fn a_database_of_version_1_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("squall.db");
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(schema::TABLES).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO posts VALUES (1, 'e1', 'social', 0, 7, 0, 0, 0, 0, 'm', 0, 'old', 'social', 'forum', 'Acme', '',
+             NULL, 'en', NULL, NULL, NULL, NULL, NULL, NULL, '[]', '[]', 'live', NULL, 0, 0, NULL, NULL, NULL);
+             INSERT INTO dead_letters VALUES ('e1', 'social', 0, 3, 0, 5, 'not_json', '', NULL, '', '[]');
+             INSERT INTO acknowledgements VALUES ('acme', 'ann', 5);
+             INSERT INTO positions VALUES ('e1', 'squall.scored', 0, 8);
+             PRAGMA application_id = 0x7371756c; PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(connection);
+    let (store, versions) = SqliteStore::migrate(&path).unwrap();
+    assert_eq!(versions, 1..2);
+    run(async {
+        let block = posts_block(8, vec![post(8)]);
+        store.insert(&block).await.unwrap();
+        assert_eq!(store.position(&block.partition).await.unwrap().end, 9);
+        let old = PostQuery {
+            id: Some("old".into()),
+            ..PostQuery::default()
+        };
+        assert_eq!(store.posts(&old).await.unwrap().len(), 1);
+        let letters = store.dead_letters(&DeadLetterQuery::default()).await;
+        assert_eq!(letters.unwrap().len(), 1);
+        let own = &block.partition;
+        assert_eq!(store.rows_between(own, 0, 99).await.unwrap(), 1);
+    });
+    drop(store);
+    assert!(SqliteStore::migrate(&path).unwrap().1.is_empty());
 }
 
 #[test]
@@ -77,7 +155,7 @@ fn a_newer_database_is_refused() {
         refused(&path),
         StoreError::Newer {
             found: 99,
-            known: 1,
+            known: 2,
             ..
         }
     ));
@@ -173,7 +251,7 @@ fn a_crash_before_the_commit_leaves_nothing() {
         // So that pages go to the log before the commit.
         writer.pragma_update(None, "cache_size", 10).unwrap();
         let transaction = writer.transaction().unwrap();
-        write::block(&transaction, &block, Default::default()).unwrap();
+        write::block(&transaction, &block).unwrap();
         let store = crashed("before.db");
         assert_eq!(posts(&store), 0);
         assert_eq!(run(store.position(&block.partition)).unwrap().end, 0);

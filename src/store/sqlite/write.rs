@@ -1,84 +1,79 @@
 //! Writing a block, inside a transaction of the caller.
 
 use super::aggregates::Aggregates;
-use crate::domain::{
-    AlertMessage, CampaignId, ControlAct, DeadLetter, Delivery, MentionCluster, Origin, PostStatus,
-    ScoredPost, Sentiment,
-};
-use crate::store::{Block, Inserted, Rows, StoredPosition};
+use super::records;
+use crate::domain::{CampaignId, Origin, PostStatus, ScoredPost, Sentiment, SourcePartition};
+use crate::store::{Block, Inserted, Rows};
 use rusqlite::{Result, Transaction, params};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Writes rows, aggregates and the block's token. `stored` is where its partition stands.
-pub fn block(
-    transaction: &Transaction<'_>,
-    block: &Block,
-    mut stored: StoredPosition,
-) -> Result<Inserted> {
+/// Writes rows, aggregates and where the block's partition stands now.
+pub fn block(transaction: &Transaction<'_>, block: &Block) -> Result<Inserted> {
+    let log = log(transaction, &block.partition)?;
+    let at = block.offsets.iter().map(|offset| (log, *offset));
     let mut rows = 0;
     match &block.rows {
         Rows::Posts(posts) => {
             let mut aggregates = Aggregates::default();
-            for post in posts {
-                if is_new(&mut stored, &post.origin) {
-                    insert_post(transaction, post)?;
-                    aggregates.add(post);
-                    rows += 1;
-                }
+            for (at, post) in at.zip(posts) {
+                insert_post(transaction, at, post)?;
+                aggregates.add(post);
+                rows += 1;
             }
             aggregates.write(transaction)?;
         }
         Rows::DeadLetters(letters) => {
-            for letter in letters {
-                if is_new(&mut stored, &letter.origin) {
-                    rows += dead_letter(transaction, letter)?;
-                }
+            for (at, letter) in at.zip(letters) {
+                rows += records::dead_letter(transaction, at, letter)?;
             }
         }
         Rows::Clusters(clusters) => {
-            for row in clusters {
-                rows += cluster(transaction, row)?;
+            for (at, row) in at.zip(clusters) {
+                rows += records::cluster(transaction, at, row)?;
             }
         }
         Rows::Alerts(messages) => {
-            for message in messages {
-                rows += alert(transaction, message)?;
+            for (at, message) in at.zip(messages) {
+                rows += records::alert(transaction, at, message)?;
             }
         }
         Rows::Deliveries(deliveries) => {
-            for row in deliveries {
-                rows += delivery(transaction, row)?;
+            for (at, row) in at.zip(deliveries) {
+                rows += records::delivery(transaction, at, row)?;
             }
         }
         Rows::Control(acts) => {
-            for act in acts {
-                rows += control(transaction, act)?;
+            for (at, act) in at.zip(acts) {
+                rows += records::control(transaction, at, act)?;
             }
         }
     }
-    token(transaction, block, &stored)?;
+    positions(transaction, block)?;
     if rows > 0 {
         transaction.execute("UPDATE version SET number = number + 1", ())?;
     }
     Ok(Inserted { rows })
 }
 
-/// Whether the record was not stored before; if so its source partition now stands at it.
-fn is_new(stored: &mut StoredPosition, origin: &Origin) -> bool {
-    match stored.sources.get_mut(&origin.source) {
-        Some(highest) if origin.offset <= *highest => false,
-        Some(highest) => {
-            *highest = origin.offset;
-            true
-        }
-        None => {
-            stored.sources.insert(origin.source.clone(), origin.offset);
-            true
-        }
-    }
+/// Number of a partition's log, and a record's offset in it.
+pub type LogPosition = (i64, i64);
+
+/// The number under which rows name a partition of squall's topics.
+fn log(transaction: &Transaction<'_>, partition: &SourcePartition) -> Result<i64> {
+    let key = params![partition.epoch, partition.topic, partition.partition];
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO logs (epoch, topic, partition) VALUES (?, ?, ?)")?
+        .execute(key)?;
+    transaction
+        .prepare_cached("SELECT log FROM logs WHERE epoch = ? AND topic = ? AND partition = ?")?
+        .query_row(key, |row| row.get(0))
 }
 
-fn insert_post(transaction: &Transaction<'_>, post: &ScoredPost) -> Result<()> {
+fn insert_post(
+    transaction: &Transaction<'_>,
+    (log, log_offset): LogPosition,
+    post: &ScoredPost,
+) -> Result<()> {
     let source = &post.origin.source;
     let author = post.author.as_ref();
     let engagement = post.engagement.unwrap_or_default();
@@ -88,8 +83,8 @@ fn insert_post(transaction: &Transaction<'_>, post: &ScoredPost) -> Result<()> {
             "INSERT INTO posts (epoch, topic, partition, offset, published_at, event_time, received_at, scored_at,
              model, recorded_at, id, source, channel, title, text, url, lang, author, followers, impressions, likes,
              shares, comments, tags, campaigns, status, replaces, backfill, signature,
-             p_negative, p_neutral, p_positive)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             p_negative, p_neutral, p_positive, log, log_offset, first_origin)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             source.epoch,
@@ -124,6 +119,9 @@ fn insert_post(transaction: &Transaction<'_>, post: &ScoredPost) -> Result<()> {
             sentiment.map(|s| s.negative),
             sentiment.map(|s| s.neutral),
             sentiment.map(|s| s.positive),
+            log,
+            log_offset,
+            post.first_origin.as_ref().map(Origin::to_string),
         ])?;
     let row = transaction.last_insert_rowid();
 
@@ -168,113 +166,27 @@ pub fn campaigns_of(post: &ScoredPost) -> BTreeSet<&CampaignId> {
     post.campaigns.iter().collect()
 }
 
-fn dead_letter(transaction: &Transaction<'_>, letter: &DeadLetter) -> Result<usize> {
-    let source = &letter.origin.source;
-    transaction
-        .prepare_cached("INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
-        .execute(params![
-            source.epoch,
-            source.topic,
-            source.partition,
-            letter.origin.offset,
-            letter.recorded_at.millis(),
-            letter.rejected_at.millis(),
-            letter.reason,
-            letter.detail,
-            letter.key,
-            letter.payload,
-            json(&letter.headers)?,
-        ])
-}
-
-fn cluster(transaction: &Transaction<'_>, row: &MentionCluster) -> Result<usize> {
-    let source = &row.origin.source;
-    transaction
-        .prepare_cached(
-            "INSERT OR REPLACE INTO mention_clusters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )?
-        .execute(params![
-            source.epoch,
-            source.topic,
-            source.partition,
-            row.origin.offset,
-            row.ordinal,
-            row.entity.as_str(),
-            row.event_time.millis(),
-            row.cluster,
-            row.novelty,
-        ])
-}
-
-fn alert(transaction: &Transaction<'_>, message: &AlertMessage) -> Result<usize> {
-    transaction
-        .prepare_cached("INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?
-        .execute(params![
-            message.id,
-            message.alert_id,
-            message.revision,
-            message.kind.name(),
-            message.at.millis(),
-            message.rule,
-            message.entity.as_str(),
-            message.severity.name(),
-            json(message)?,
-        ])
-}
-
-fn delivery(transaction: &Transaction<'_>, row: &Delivery) -> Result<usize> {
-    transaction
-        .prepare_cached("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?
-        .execute(params![
-            row.message_id,
-            row.alert_id,
-            row.endpoint,
-            row.outcome.name(),
-            row.attempts,
-            row.status,
-            row.error,
-            row.first_attempt_at.millis(),
-            row.ended_at.millis(),
-        ])
-}
-
-fn control(transaction: &Transaction<'_>, act: &ControlAct) -> Result<usize> {
-    match act {
-        ControlAct::Acknowledge { alert_id, by, at } => transaction
-            .prepare_cached(
-                "INSERT INTO acknowledgements VALUES (?, ?, ?)
-                 ON CONFLICT DO UPDATE SET by = excluded.by, at = excluded.at WHERE excluded.at < at",
-            )?
-            .execute(params![alert_id, by, at.millis()]),
-        ControlAct::Feedback {
-            post_id,
-            entity,
-            label,
-            comment,
-            by,
-            at,
-        } => transaction
-            .prepare_cached("INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?)")?
-            .execute(params![
-                post_id,
-                entity.as_ref().map(|entity| entity.as_str()),
-                label.name(),
-                comment,
-                by,
-                at.millis(),
-            ]),
-        ControlAct::DeadLetter { .. } => Ok(0),
-    }
-}
-
-fn token(transaction: &Transaction<'_>, block: &Block, stored: &StoredPosition) -> Result<()> {
+/// The partition stands at the block's end, and each source partition at the highest offset that came through it.
+fn positions(transaction: &Transaction<'_>, block: &Block) -> Result<()> {
     let own = &block.partition;
     transaction
         .prepare_cached("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)")?
         .execute(params![own.epoch, own.topic, own.partition, block.end])?;
-    let mut sources = transaction
-        .prepare_cached("INSERT OR REPLACE INTO source_positions VALUES (?, ?, ?, ?, ?, ?, ?)")?;
-    for (source, offset) in &stored.sources {
+    let origins: Vec<&Origin> = match &block.rows {
+        Rows::Posts(posts) => posts.iter().map(|post| &post.origin).collect(),
+        Rows::DeadLetters(letters) => letters.iter().map(|letter| &letter.origin).collect(),
+        Rows::Clusters(_) | Rows::Alerts(_) | Rows::Deliveries(_) | Rows::Control(_) => Vec::new(),
+    };
+    let mut highest = BTreeMap::<&SourcePartition, i64>::new();
+    for origin in origins {
+        let offset = highest.entry(&origin.source).or_insert(origin.offset);
+        *offset = origin.offset.max(*offset);
+    }
+    let mut sources = transaction.prepare_cached(
+        "INSERT INTO source_positions VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET offset = max(offset, excluded.offset)",
+    )?;
+    for (source, offset) in highest {
         sources.execute(params![
             own.epoch,
             own.topic,
@@ -306,6 +218,7 @@ fn status_name(status: PostStatus) -> &'static str {
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String> {
+/// JSON for a column.
+pub fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
 }

@@ -129,7 +129,7 @@ fn campaign_totals<'a>(posts: impl Iterator<Item = &'a ScoredPost>) -> CampaignT
 }
 
 impl Store for FakeStore {
-    fn prepare(&self) -> BoxFuture<'_, StoreResult<()>> {
+    fn prepare(&self, _: bool) -> BoxFuture<'_, StoreResult<()>> {
         self.answer(())
     }
 

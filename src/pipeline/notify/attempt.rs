@@ -1,0 +1,131 @@
+//! One attempt at a delivery, and how it ended.
+
+use super::Notify;
+use super::outbox::Job;
+use crate::broker::BrokerError;
+use crate::domain::{AlertMessage, Delivery, Outcome, Timestamp};
+use crate::faults;
+use crate::notify::{Attempt, Next, alert_body};
+use crate::pipeline::emit::send_and_wait;
+use tokio_util::sync::CancellationToken;
+
+/// What an attempt leaves to be saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempted {
+    /// The delivery has ended, and its outcome is written.
+    Ended,
+    /// The delivery is to be attempted again.
+    Failed {
+        first_attempt_at: Timestamp,
+        due: Timestamp,
+    },
+    /// Nothing: it was given up, or its result is no longer ours to write. It will be attempted again.
+    Dropped,
+}
+
+impl Notify {
+    /// Attempts a delivery; where it ends with that, writes its outcome, if `holds` still says so. `give_up` cuts
+    /// off an attempt that has no answer yet.
+    ///
+    /// # Errors
+    /// When the outcome cannot be written, for good.
+    pub(super) async fn attempt(
+        &self,
+        job: &Job,
+        holds: impl Fn() -> bool,
+        give_up: &CancellationToken,
+    ) -> Result<Attempted, BrokerError> {
+        let Ok(message) = serde_json::from_str::<AlertMessage>(job.alert.get()) else {
+            // It was read once: it can be read again.
+            return Ok(Attempted::Dropped);
+        };
+        let begun = Timestamp::now();
+        let mut delivery = Delivery {
+            message_id: message.id.clone(),
+            alert_id: message.alert_id.clone(),
+            endpoint: job.key.endpoint.to_string(),
+            outcome: Outcome::Gone,
+            attempts: job.attempts,
+            status: None,
+            error: String::new(),
+            first_attempt_at: job.first_attempt_at.unwrap_or(begun),
+            ended_at: begun,
+        };
+        match self.notifier.endpoint(&job.key.endpoint) {
+            _ if job.too_old => {
+                delivery.outcome = Outcome::TooOld;
+                delivery.error = "older than detect.max_alert_age".into();
+            }
+            None => delivery.error = "the endpoint is no longer configured".into(),
+            Some(endpoint) if endpoint.is_gone() => {
+                delivery.error = "not tried: the endpoint has answered 410 Gone before".into();
+            }
+            Some(endpoint) => {
+                let body = alert_body(&message, &*self.entity_name, &self.link_base);
+                faults::reach("notify.sending");
+                let attempt = self
+                    .notifier
+                    .attempt(endpoint, &message.id, &body, job.attempts);
+                let Some(Attempt {
+                    status,
+                    error,
+                    next,
+                }) = give_up.run_until_cancelled(attempt).await
+                else {
+                    return Ok(Attempted::Dropped);
+                };
+                let now = Timestamp::now();
+                delivery.attempts += 1;
+                delivery.outcome = match next {
+                    Next::End(outcome) => outcome,
+                    Next::Again(wait) => {
+                        tracing::info!(
+                            endpoint = endpoint.name(),
+                            place = endpoint.place(),
+                            message = message.id,
+                            attempt = delivery.attempts,
+                            error,
+                            "attempt failed, the next follows in {wait:.1?}"
+                        );
+                        return Ok(Attempted::Failed {
+                            first_attempt_at: delivery.first_attempt_at,
+                            due: now + wait,
+                        });
+                    }
+                };
+                delivery.status = status;
+                delivery.error = error;
+                delivery.ended_at = now;
+            }
+        }
+        if delivery.outcome == Outcome::Delivered {
+            faults::reach("notify.delivered");
+        }
+        if !holds() {
+            return Ok(Attempted::Dropped);
+        }
+        send_and_wait(&self.producer, vec![self.emitter.delivery(&delivery)]).await?;
+        self.count(&delivery, &message);
+        faults::reach("notify.written");
+        Ok(Attempted::Ended)
+    }
+
+    fn count(&self, delivery: &Delivery, message: &AlertMessage) {
+        let (endpoint, outcome) = (&delivery.endpoint, delivery.outcome);
+        let labels = [endpoint.as_str(), outcome.name()];
+        self.metrics.deliveries.with(labels).inc();
+        if outcome != Outcome::Delivered {
+            tracing::warn!(
+                endpoint,
+                message = delivery.message_id,
+                attempts = delivery.attempts,
+                error = delivery.error,
+                "alert not delivered: {}",
+                outcome.name()
+            );
+        } else if let Some(received) = message.received_at {
+            let seconds = delivery.ended_at.since(received).as_secs_f64();
+            self.metrics.alert_seconds.observe(seconds);
+        }
+    }
+}

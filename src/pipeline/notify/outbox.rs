@@ -1,0 +1,451 @@
+//! The deliveries of one partition of `squall.alerts`: what is pending, what is known, and what of it is to be
+//! remembered. Knows neither clock nor I/O.
+//!
+//! Whatever happens becomes changes of the state, which are written in the order in which they came, several at once,
+//! one write after the other ([`Outbox::write`], [`Outbox::saved`]). Only what is written counts: then a message's
+//! deliveries are begun and its offset is committed, then a failed delivery is tried again, then the next message of
+//! an alert follows one that has ended. An attempt keeps its place until then, so that a crash repeats at most as
+//! many attempts as there are places.
+
+use super::kept::{self, Message, Progress};
+use super::remembered::Remembered;
+use super::schedule::{Key, Schedule};
+use crate::domain::{AlertKind, AlertMessage, Timestamp};
+use crate::state::Change;
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// With so many deliveries pending, or so many bytes of messages, no further message is read.
+pub(super) const MOST_PENDING: usize = 50_000;
+const MOST_BYTES: usize = 64 << 20;
+/// A write takes no more in once it has so many changes, or so many bytes.
+const CHANGES_OF_A_WRITE: usize = 1000;
+const BYTES_OF_A_WRITE: usize = 4 << 20;
+
+/// How many attempts there may be at once, and when they follow one another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Attempts at once.
+    pub places: usize,
+    /// Endpoints that share them.
+    pub endpoints: usize,
+    /// Longest wait for the next attempt: what was saved by a clock that went wrong waits no longer either.
+    pub longest_wait: Duration,
+}
+
+/// Pending deliveries by message, and what is known of those that have ended.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    messages: HashMap<u64, Pending>,
+    numbers: HashMap<Arc<str>, u64>,
+    next_number: u64,
+    done: Remembered,
+    silenced: Remembered,
+    schedule: Schedule,
+    pending: usize,
+    bytes: usize,
+    unsaved: VecDeque<Unsaved>,
+    /// How many of `unsaved` are being written.
+    writing: usize,
+}
+
+#[derive(Debug)]
+struct Pending {
+    id: Arc<str>,
+    alert_id: Arc<str>,
+    message: Message,
+    /// Its deliveries that have not ended.
+    deliveries: BTreeMap<Arc<str>, Progress>,
+    /// Endpoints whose delivery has a key of its own.
+    kept: Vec<Arc<str>>,
+}
+
+/// One delivery to be attempted.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub key: Key,
+    /// The alert message, as it came.
+    pub alert: Box<RawValue>,
+    pub too_old: bool,
+    /// Attempts that have failed.
+    pub attempts: u32,
+    pub first_attempt_at: Option<Timestamp>,
+}
+
+/// What became of a message that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accepted {
+    /// Its deliveries begin when it is saved.
+    New,
+    /// It belongs to an alert whose opening was too old: its deliveries end without an attempt.
+    TooOld,
+    /// No endpoint wants it.
+    Unwanted,
+    /// It was there before.
+    Known,
+}
+
+#[derive(Debug)]
+struct Unsaved {
+    changes: Vec<Change>,
+    then: Then,
+}
+
+/// What follows when changes are written.
+#[derive(Debug)]
+enum Then {
+    /// The record before this offset is done, and a new message's deliveries begin.
+    Read(i64, Option<u64>),
+    Again(Key),
+    Ended(Key),
+    Nothing,
+}
+
+impl Outbox {
+    /// From what the state remembers. What a crash has left behind is cleared away with the next write.
+    pub fn restore(entries: HashMap<String, Vec<u8>>, limits: Limits, now: Timestamp) -> Self {
+        let mut found = Found::sort(entries);
+        let mut outbox = Self {
+            messages: HashMap::new(),
+            numbers: HashMap::new(),
+            next_number: 0,
+            done: Remembered::restore("done/", found.done),
+            silenced: Remembered::restore("silenced/", found.silenced),
+            schedule: Schedule::new(limits.places, limits.endpoints),
+            pending: 0,
+            bytes: 0,
+            unsaved: VecDeque::new(),
+            writing: 0,
+        };
+        let mut clear = Vec::new();
+        found.messages.sort_by_key(|(_, message)| message.number);
+        for (alert, mut message) in found.messages {
+            let id: Arc<str> = alert.id.into();
+            if outbox.done.contains(&id) {
+                clear.push(kept::remove(kept::message(&id)));
+                continue;
+            }
+            message.number = message.number.max(outbox.next_number);
+            let mut pending = Pending::new(id, alert.alert_id.into(), message);
+            pending.restore(&mut found.deliveries, now + limits.longest_wait);
+            let number = outbox.insert(pending);
+            outbox.schedule(number);
+        }
+        clear.extend(found.deliveries.into_keys().map(kept::remove));
+        if !clear.is_empty() {
+            outbox.push(clear, Then::Nothing);
+        }
+        outbox
+    }
+
+    /// Takes a message in that was read; `next` is the offset behind its record.
+    pub fn accept(
+        &mut self,
+        message: &AlertMessage,
+        alert: Box<RawValue>,
+        endpoints: Vec<Arc<str>>,
+        max_age: Duration,
+        next: i64,
+        now: Timestamp,
+    ) -> Accepted {
+        if self.numbers.contains_key(&*message.id) || self.done.contains(&message.id) {
+            self.skip(next);
+            return Accepted::Known;
+        }
+        let alert_id: Arc<str> = message.alert_id.as_str().into();
+        let mut changes = Vec::new();
+        if message.kind == AlertKind::Opened && now.since(message.at) > max_age {
+            changes = self.silenced.insert(&alert_id, now);
+        }
+        let too_old = self.silenced.contains(&alert_id);
+        if endpoints.is_empty() {
+            self.push(changes, Then::Read(next, None));
+            return Accepted::Unwanted;
+        }
+        let id = message.id.as_str().into();
+        let kept = Message {
+            number: self.next_number,
+            accepted_at: now,
+            endpoints,
+            too_old,
+            alert,
+        };
+        let pending = Pending::new(id, alert_id, kept);
+        changes.push(kept::put(kept::message(&pending.id), &pending.message));
+        let number = self.insert(pending);
+        self.push(changes, Then::Read(next, Some(number)));
+        match too_old {
+            true => Accepted::TooOld,
+            false => Accepted::New,
+        }
+    }
+
+    /// A record that brings no message is done when those before it are.
+    pub fn skip(&mut self, next: i64) {
+        self.push(Vec::new(), Then::Read(next, None));
+    }
+
+    /// A delivery to be attempted now; it takes a place.
+    pub fn next(&mut self, now: Timestamp) -> Option<Job> {
+        let key = self.schedule.next(now)?;
+        let pending = self.messages.get(&key.number)?;
+        let progress = pending.deliveries.get(&key.endpoint)?;
+        Some(Job {
+            alert: pending.message.alert.clone(),
+            too_old: pending.message.too_old,
+            attempts: progress.attempts,
+            first_attempt_at: progress.first_attempt_at,
+            key,
+        })
+    }
+
+    /// When there is a delivery to be attempted next.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.schedule.next_due()
+    }
+
+    /// An attempt has failed, and another follows.
+    pub fn failed(&mut self, key: Key, first_attempt_at: Timestamp, due: Timestamp) {
+        let Some(pending) = self.messages.get_mut(&key.number) else {
+            return;
+        };
+        let Some(progress) = pending.deliveries.get_mut(&key.endpoint) else {
+            return;
+        };
+        progress.attempts = progress.attempts.saturating_add(1);
+        progress.first_attempt_at = Some(first_attempt_at);
+        progress.due = due;
+        let change = kept::put(kept::delivery(&pending.id, &key.endpoint), progress);
+        pending.keep(&key.endpoint);
+        self.push(vec![change], Then::Again(key));
+    }
+
+    /// A delivery has ended, and its outcome is written.
+    pub fn ended(&mut self, key: Key, now: Timestamp) {
+        let Some(pending) = self.messages.get_mut(&key.number) else {
+            return;
+        };
+        let Some(mut progress) = pending.deliveries.remove(&key.endpoint) else {
+            return;
+        };
+        self.pending -= 1;
+        if !pending.deliveries.is_empty() {
+            progress.ended = true;
+            let change = kept::put(kept::delivery(&pending.id, &key.endpoint), &progress);
+            pending.keep(&key.endpoint);
+            self.push(vec![change], Then::Ended(key));
+            return;
+        }
+        if let Some(pending) = self.messages.remove(&key.number) {
+            self.numbers.remove(&pending.id);
+            self.bytes -= pending.bytes();
+            let mut changes = self.done.insert(&pending.id, now);
+            changes.push(kept::remove(kept::message(&pending.id)));
+            let kept = pending.kept.iter();
+            changes.extend(kept.map(|name| kept::remove(kept::delivery(&pending.id, name))));
+            self.push(changes, Then::Ended(key));
+        }
+    }
+
+    /// What is to be written next, once the write before is.
+    pub fn write(&mut self) -> Option<Vec<Change>> {
+        if self.writing > 0 || self.unsaved.is_empty() {
+            return None;
+        }
+        let mut changes = Vec::new();
+        let mut bytes = 0;
+        for unsaved in &mut self.unsaved {
+            if changes.len() >= CHANGES_OF_A_WRITE || bytes >= BYTES_OF_A_WRITE {
+                break;
+            }
+            let values = unsaved.changes.iter();
+            bytes += values
+                .map(|one| one.value.as_ref().map_or(0, Vec::len))
+                .sum::<usize>();
+            changes.append(&mut unsaved.changes);
+            self.writing += 1;
+        }
+        Some(changes)
+    }
+
+    /// The write is durable. Returns the offset to be committed, if records are done with it.
+    pub fn saved(&mut self) -> Option<i64> {
+        let mut done = None;
+        for _ in 0..std::mem::take(&mut self.writing) {
+            match self.unsaved.pop_front()?.then {
+                Then::Read(next, number) => {
+                    done = done.max(Some(next));
+                    if let Some(number) = number {
+                        self.schedule(number);
+                    }
+                }
+                Then::Again(key) => {
+                    let pending = self.messages.get(&key.number);
+                    let progress =
+                        pending.and_then(|pending| pending.deliveries.get(&key.endpoint));
+                    if let Some(due) = progress.map(|progress| progress.due) {
+                        self.schedule.again(&key, due);
+                    }
+                }
+                Then::Ended(key) => self.schedule.end(&key),
+                Then::Nothing => {}
+            }
+        }
+        done
+    }
+
+    /// Whether further messages may be read.
+    pub fn has_room(&self) -> bool {
+        self.pending < MOST_PENDING && self.bytes < MOST_BYTES
+    }
+
+    /// Deliveries that have not ended.
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Records read, but not yet done.
+    pub fn unsaved_records(&self) -> usize {
+        let records = self.unsaved.iter();
+        records
+            .filter(|unsaved| matches!(unsaved.then, Then::Read(..)))
+            .count()
+    }
+
+    /// Whether everything is written.
+    pub fn is_saved(&self) -> bool {
+        self.unsaved.is_empty()
+    }
+
+    /// See [`Schedule::waiting`].
+    pub fn waiting(&self) -> impl Iterator<Item = (&str, usize, Option<Timestamp>)> {
+        self.schedule.waiting()
+    }
+
+    fn insert(&mut self, pending: Pending) -> u64 {
+        let number = pending.message.number;
+        self.next_number = self.next_number.max(number + 1);
+        self.numbers.insert(pending.id.clone(), number);
+        self.pending += pending.deliveries.len();
+        self.bytes += pending.bytes();
+        self.messages.insert(number, pending);
+        number
+    }
+
+    /// Lets the deliveries of a message be attempted.
+    fn schedule(&mut self, number: u64) {
+        let Some(pending) = self.messages.get(&number) else {
+            return;
+        };
+        for (endpoint, progress) in &pending.deliveries {
+            let key = Key {
+                endpoint: endpoint.clone(),
+                alert: pending.alert_id.clone(),
+                number,
+            };
+            self.schedule.add(&key, progress.due);
+        }
+    }
+
+    fn push(&mut self, changes: Vec<Change>, then: Then) {
+        self.unsaved.push_back(Unsaved { changes, then });
+    }
+}
+
+impl Pending {
+    /// Nothing has been attempted yet.
+    fn new(id: Arc<str>, alert_id: Arc<str>, message: Message) -> Self {
+        let progress = Progress {
+            attempts: 0,
+            due: message.accepted_at,
+            first_attempt_at: None,
+            ended: false,
+        };
+        let endpoints = message.endpoints.iter();
+        Self {
+            id,
+            alert_id,
+            deliveries: endpoints
+                .map(|name| (name.clone(), progress.clone()))
+                .collect(),
+            kept: Vec::new(),
+            message,
+        }
+    }
+
+    /// Takes what is known of its deliveries. None is due later than `latest`.
+    fn restore(&mut self, found: &mut HashMap<String, Progress>, latest: Timestamp) {
+        for endpoint in &self.message.endpoints {
+            let Some(mut progress) = found.remove(&kept::delivery(&self.id, endpoint)) else {
+                continue;
+            };
+            self.kept.push(endpoint.clone());
+            if progress.ended {
+                self.deliveries.remove(endpoint);
+            } else {
+                progress.due = progress.due.min(latest);
+                self.deliveries.insert(endpoint.clone(), progress);
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.message.alert.get().len()
+    }
+
+    fn keep(&mut self, endpoint: &Arc<str>) {
+        if !self.kept.contains(endpoint) {
+            self.kept.push(endpoint.clone());
+        }
+    }
+}
+
+/// What the state remembers, sorted by kind.
+#[derive(Default)]
+struct Found {
+    messages: Vec<(AlertMessage, Message)>,
+    deliveries: HashMap<String, Progress>,
+    done: Vec<(Timestamp, Arc<str>)>,
+    silenced: Vec<(Timestamp, Arc<str>)>,
+}
+
+impl Found {
+    /// What cannot be read is left in the state, for a version that can.
+    fn sort(entries: HashMap<String, Vec<u8>>) -> Self {
+        let mut found = Self::default();
+        let mut unreadable = Vec::new();
+        for (key, value) in entries {
+            let read = if key.starts_with("message/") {
+                read_message(&value).map(|message| found.messages.push(message))
+            } else if key.starts_with("delivery/") {
+                serde_json::from_slice(&value)
+                    .map(|progress| drop(found.deliveries.insert(key.clone(), progress)))
+            } else if let Some(id) = key.strip_prefix("done/") {
+                serde_json::from_slice(&value).map(|at| found.done.push((at, id.into())))
+            } else if let Some(id) = key.strip_prefix("silenced/") {
+                serde_json::from_slice(&value).map(|at| found.silenced.push((at, id.into())))
+            } else {
+                tracing::warn!(key, "the state of NOTIFY has a key of another version");
+                Ok(())
+            };
+            if let Err(error) = read {
+                tracing::error!(key, %error, "an entry of the state of NOTIFY cannot be read: it is left alone");
+                unreadable.extend(
+                    key.strip_prefix("message/")
+                        .map(|id| kept::delivery(id, "")),
+                );
+            }
+        }
+        let of_unreadable = |key: &str| unreadable.iter().any(|prefix| key.starts_with(prefix));
+        found.deliveries.retain(|key, _| !of_unreadable(key));
+        found
+    }
+}
+
+fn read_message(value: &[u8]) -> serde_json::Result<(AlertMessage, Message)> {
+    let message: Message = serde_json::from_slice(value)?;
+    let alert = serde_json::from_str(message.alert.get())?;
+    Ok((alert, message))
+}
