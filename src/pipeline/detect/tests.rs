@@ -132,8 +132,9 @@ impl Desk {
         let outgoing = records.iter().map(|(partition, record)| Outgoing {
             topic: topics::MENTIONS.into(),
             partition: Some(*partition),
-            key: String::new(),
+            key: Vec::new(),
             payload: serde_json::to_vec(record).unwrap(),
+            headers: Vec::new(),
             timestamp: None,
         });
         for acknowledged in send_all(&self.producer, outgoing.collect()).await.unwrap() {
@@ -150,6 +151,7 @@ impl Desk {
                 partition: Some(partition),
                 key: "the end".into(),
                 payload: Vec::new(),
+                headers: Vec::new(),
                 timestamp: None,
             };
             let (_, last) = self.producer.send(last).await.unwrap().await.unwrap();
