@@ -54,7 +54,12 @@ pub async fn end(mut stage: Stage<'_>, faults: &str, outcome: &mut Outcome) -> a
             .failures
             .push(format!("not worked through: {}", behind.join(", ")));
     }
-    check::check(&mut stage, outcome).await
+    let checked = check::check(&mut stage, outcome).await;
+    if checked.is_err() || !outcome.is_ok() {
+        let (broker, folder) = (stage.setup.broker.clone(), stage.setup.folder.clone());
+        tokio::task::spawn_blocking(move || kafka::dump(&broker, &folder)).await??;
+    }
+    checked
 }
 
 /// The stream goes in, and things go wrong.
@@ -121,7 +126,7 @@ pub async fn work_through(stage: &mut Stage<'_>, faults: &str) -> anyhow::Result
                 break;
             }
             if Instant::now() > until {
-                return Ok(behind);
+                return Ok(behind.iter().map(ToString::to_string).collect());
             }
             tokio::time::sleep(LOOK * 4).await;
         }

@@ -1,14 +1,16 @@
 //! The harness's own view of the broker: what was written, and what each group has committed.
 
 use crate::broker::SOURCES;
-use crate::setup::GROUP;
+use crate::setup::{GROUP, PARTITIONS};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::Message as _;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use squall::broker::topics;
 use std::collections::HashMap;
+use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,6 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Record {
     pub partition: i32,
     pub offset: i64,
+    pub key: Vec<u8>,
     /// None for a key that was removed.
     pub payload: Option<Vec<u8>>,
 }
@@ -54,6 +57,7 @@ pub fn read(broker: &str, topic: &str, partitions: i32) -> KafkaResult<(Vec<Reco
         records.push(Record {
             partition: message.partition(),
             offset: message.offset(),
+            key: message.key().unwrap_or_default().to_vec(),
             payload: message.payload().map(<[u8]>::to_vec),
         });
         if left.get(&message.partition()) <= Some(&(message.offset() + 1)) {
@@ -62,6 +66,33 @@ pub fn read(broker: &str, topic: &str, partitions: i32) -> KafkaResult<(Vec<Reco
     }
     records.sort_by_key(|record| (record.partition, record.offset));
     Ok((records, expired))
+}
+
+/// Writes everything that is in squall's topics into files of a folder, and what each group has committed. Blocking.
+pub fn dump(broker: &str, folder: &Path) -> anyhow::Result<()> {
+    for (topic, partitions) in topics::own(PARTITIONS) {
+        let mut text = String::new();
+        for record in read(broker, topic, partitions)?.0 {
+            let (key, payload) = (record.key, record.payload.unwrap_or_default());
+            let (key, payload) = (
+                String::from_utf8_lossy(&key),
+                String::from_utf8_lossy(&payload),
+            );
+            writeln!(
+                text,
+                "{}:{} {key} {payload}",
+                record.partition, record.offset
+            )?;
+        }
+        std::fs::write(folder.join(format!("{topic}.txt")), text)?;
+    }
+    let mut text = String::new();
+    for (role, topics) in stages() {
+        for line in committed(broker, role, &ends(broker, &topics)?)? {
+            writeln!(text, "{line:?}")?;
+        }
+    }
+    Ok(std::fs::write(folder.join("committed.txt"), text)?)
 }
 
 /// A role and the topics it must have worked through, in the order of the data.
@@ -97,28 +128,59 @@ pub fn ends(broker: &str, topics: &[&str]) -> KafkaResult<Ends> {
     Ok(ends)
 }
 
-/// What a role's group has not committed of what is there: partition, committed, end. Blocking.
-pub fn behind(broker: &str, role: &str, ends: &Ends) -> KafkaResult<Vec<String>> {
+/// What a role's group has not committed of what is there. Blocking.
+pub fn behind(broker: &str, role: &str, ends: &Ends) -> KafkaResult<Vec<Committed>> {
+    let mut behind = committed(broker, role, ends)?;
+    behind.retain(|one| one.offset < one.end);
+    Ok(behind)
+}
+
+/// What a role's group has committed of a partition.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    role: String,
+    topic: String,
+    partition: i32,
+    /// 0 when there is nothing.
+    offset: i64,
+    end: i64,
+    metadata: String,
+}
+
+impl fmt::Display for Committed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            role,
+            topic,
+            partition,
+            offset,
+            end,
+            ..
+        } = self;
+        write!(f, "{role} {topic}:{partition} at {offset} of {end}")
+    }
+}
+
+fn committed(broker: &str, role: &str, ends: &Ends) -> KafkaResult<Vec<Committed>> {
     let client = client(broker, &format!("{GROUP}-{role}"))?;
     let mut asked = TopicPartitionList::new();
     for (topic, partition) in ends.keys() {
         asked.add_partition(topic, *partition);
     }
     let answer = client.committed_offsets(asked, TIMEOUT)?;
-    let mut behind = Vec::new();
-    for element in answer.elements() {
+    let committed = |element: &TopicPartitionListElem<'_>| {
         let key = (element.topic().to_owned(), element.partition());
-        let committed = match element.offset() {
-            Offset::Offset(offset) => offset,
-            _ => 0,
-        };
-        let end = ends.get(&key).copied().unwrap_or(0);
-        if committed < end {
-            behind.push(format!(
-                "{role} {}:{} at {committed} of {end}",
-                key.0, key.1
-            ));
+        Committed {
+            role: role.to_owned(),
+            offset: match element.offset() {
+                Offset::Offset(offset) => offset,
+                _ => 0,
+            },
+            end: ends.get(&key).copied().unwrap_or(0),
+            metadata: element.metadata().to_owned(),
+            topic: key.0,
+            partition: key.1,
         }
-    }
-    Ok(behind)
+    };
+    Ok(answer.elements().iter().map(committed).collect())
 }
