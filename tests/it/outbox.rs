@@ -135,7 +135,7 @@ async fn ten_thousand_pending_deliveries() {
     const COUNT: usize = 10_000;
     let address = free_address();
     let setup = Setup::new(&format!(
-        "[notify]\nretry_delay = \"5s\"\n\
+        "[notify]\nattempts = 1000\nretry_delay = \"1s\"\nretry_delay_max = \"1s\"\n\
          [[endpoints]]\nname = \"desk\"\nurl = \"http://{address}/\"\nsecrets = [\"{SECRET}\"]\n"
     ));
     let service = Service::start(&setup);
