@@ -87,8 +87,9 @@ impl Found {
             let read = if key.starts_with("message/") {
                 read_message(&value).map(|message| found.messages.push(message))
             } else if key.starts_with("delivery/") {
-                serde_json::from_slice(&value)
-                    .map(|progress| drop(found.deliveries.insert(key.clone(), progress)))
+                serde_json::from_slice(&value).map(|progress| {
+                    found.deliveries.insert(key.clone(), progress);
+                })
             } else if let Some(id) = key.strip_prefix("done/") {
                 serde_json::from_slice(&value).map(|at| found.done.push((at, id.into())))
             } else if let Some(id) = key.strip_prefix("silenced/") {
