@@ -68,10 +68,8 @@ pub(super) async fn run(
         }
     }
     let count = |level| {
-        findings
-            .iter()
-            .filter(|finding| finding.level == level)
-            .count()
+        let found = findings.iter().filter(|finding| finding.level == level);
+        found.count()
     };
     let (errors, warnings) = (count(Level::Error), count(Level::Warning));
     if args.json {
@@ -96,6 +94,7 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// `1 error`, `2 errors`.
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,6 +1,7 @@
 //! Configuration: the documented `squall.toml` is compiled in and holds the defaults.
 
 mod check;
+mod clickhouse_keys;
 mod client_keys;
 pub mod duration;
 mod environment;

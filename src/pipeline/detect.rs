@@ -25,6 +25,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Records whose acknowledgements may be under way, or which wait for a checkpoint to be written.
@@ -84,14 +85,18 @@ pub async fn run(
         health: detect.health.clone(),
         metrics: detect.metrics.clone(),
     };
-    let mut keeping = tokio::spawn(keeper.run(to_keep));
+    // Ends with this function, however that ends.
+    let mut keeping = JoinSet::new();
+    keeping.spawn(keeper.run(to_keep));
     let mut partitions = Partitions::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         let due = partitions.values().filter_map(Ours::due).min();
         tokio::select! {
             stop = stopping.requested() => consumer.stop(stop),
-            ended = &mut keeping => return Err(RoleError::ended("detect: keeping", ended)),
+            Some(ended) = keeping.join_next() => {
+                return Err(RoleError::ended("detect: keeping", ended));
+            }
             () = sleep_until(due) => {
                 let now = Instant::now();
                 for (partition, ours) in &mut partitions {
@@ -135,9 +140,9 @@ pub async fn run(
         detect.checkpoint(*partition, ours, &steps).await;
     }
     drop(steps);
-    keeping
-        .await
-        .map_err(|error| RoleError::stage("detect: keeping", error))??;
+    if let Some(ended) = keeping.join_next().await {
+        ended.map_err(|error| RoleError::stage("detect: keeping", error))??;
+    }
     consumer.close().await;
     Ok(())
 }
@@ -317,3 +322,6 @@ async fn sleep_until(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

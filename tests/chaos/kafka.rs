@@ -155,9 +155,12 @@ impl fmt::Display for Committed {
             partition,
             offset,
             end,
-            ..
+            metadata,
         } = self;
-        write!(f, "{role} {topic}:{partition} at {offset} of {end}")
+        write!(
+            f,
+            "{role} {topic}:{partition} at {offset} of {end} {metadata:?}"
+        )
     }
 }
 

@@ -1,6 +1,6 @@
 //! What `docker-compose.yml` would give to Docker, Prometheus, Grafana and squall.
 
-use crate::support::{squall, stderr};
+use crate::support::{Service, Setup, squall, stderr, until};
 use std::process::Command;
 
 /// Passes only with all that the compose file sets.
@@ -18,6 +18,22 @@ fn squall_takes_the_configuration_of_the_compose_file() {
     assert!(output.status.success(), "{}", stderr(&output));
     let output = check("SQUALL_OTHER_TOKEN");
     assert!(stderr(&output).contains("SQUALL_API_TOKEN"));
+}
+
+#[test]
+fn the_containers_health_check_understands_squall() {
+    let setup = Setup::new("token = \"letters\"\n");
+    let service = Service::start(&setup);
+    let check = |token: &str| {
+        let (_, port) = service.address.rsplit_once(':').unwrap();
+        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/squall-ready"))
+            .env("SQUALL_READY_PORT", port)
+            .env("SQUALL_API_TOKEN", token)
+            .output()
+            .unwrap()
+    };
+    until("squall is ready", || check("letters").status.success());
+    assert!(!check("others").status.success());
 }
 
 /// See `tests/deployment_test.py`.

@@ -146,6 +146,6 @@ pub(super) mod tests {
             assert_eq!(found, (0..100).collect::<Vec<_>>(), "pages of {page}");
             assert_eq!(offsets(&store, page, 10).await.len(), 10);
         }
-        assert_eq!(offsets(&store, 10, 0).await, [] as [i64; 0]);
+        assert!(offsets(&store, 10, 0).await.is_empty());
     }
 }

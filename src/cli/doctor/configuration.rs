@@ -1,5 +1,6 @@
 //! The configuration, the dictionary, the lists.
 
+use super::counted;
 use super::finding::Finding;
 use crate::app;
 use crate::config::Config;
@@ -19,11 +20,11 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(
         SUBJECT,
         format!(
-            "{} source topics, {} lists, {} campaigns, {} endpoints",
-            config.topics.len(),
-            config.lists.len(),
-            config.campaigns.len(),
-            config.endpoints.len()
+            "{}, {}, {}, {}",
+            counted(config.topics.len(), "source topic"),
+            counted(config.lists.len(), "list"),
+            counted(config.campaigns.len(), "campaign"),
+            counted(config.endpoints.len(), "endpoint")
         ),
     )];
     let dictionary = match app::dictionary(config) {

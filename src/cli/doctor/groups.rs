@@ -1,5 +1,6 @@
 //! squall's consumer groups: how far each is, and whether what it has to read is still there.
 
+use super::counted;
 use super::finding::Finding;
 use crate::broker::{Connection, GroupFacts};
 use crate::config::Config;
@@ -27,66 +28,81 @@ pub(super) async fn check(config: &Config, connection: Connection) -> Vec<Findin
 
 /// Each group's lag, and each of its topics where something is wrong.
 fn judge(prefix: &str, facts: &[GroupFacts]) -> Vec<Finding> {
-    let mut by_role: BTreeMap<&str, Vec<&GroupFacts>> = BTreeMap::new();
+    let mut by_role: BTreeMap<&str, BTreeMap<&str, Vec<&GroupFacts>>> = BTreeMap::new();
     for one in facts {
-        by_role.entry(one.role).or_default().push(one);
+        let topics = by_role.entry(one.role).or_default();
+        topics.entry(&one.topic).or_default().push(one);
     }
     let mut findings = Vec::new();
-    for (role, facts) in by_role {
+    for (role, topics) in by_role {
         let group = format!("{prefix}-{role}");
-        if facts.iter().all(|one| one.committed.is_none()) {
-            findings.push(Finding::ok(
-                SUBJECT,
-                format!("{group} has not begun to read"),
-            ));
-            continue;
+        let all = || topics.values().flatten();
+        findings.push(match all().all(|one| one.committed.is_none()) {
+            true => Finding::ok(SUBJECT, format!("{group} has not begun to read")),
+            false => {
+                let lag = all().map(|one| one.remaining()).sum();
+                Finding::ok(
+                    SUBJECT,
+                    format!("{group} has {} to read", counted(lag, "record")),
+                )
+            }
+        });
+        for (topic, facts) in &topics {
+            findings.extend(judge_lost(&group, topic, facts));
+            findings.extend(judge_ahead(&group, topic, facts));
         }
-        let lag: i64 = facts.iter().map(|one| one.remaining()).sum();
-        findings.push(Finding::ok(
-            SUBJECT,
-            format!("{group} has {lag} records to read"),
-        ));
-        findings.extend(facts.iter().filter_map(|one| judge_one(&group, one)));
     }
     findings
 }
 
-/// What is wrong with a group in a partition.
-fn judge_one(group: &str, facts: &GroupFacts) -> Option<Finding> {
-    let GroupFacts {
-        topic,
-        partition,
-        low,
-        high,
-        ..
-    } = facts;
-    let committed = facts.committed?;
-    if committed < *low {
-        return Some(Finding::error(
-            SUBJECT,
-            format!(
-                "{group} stands at {committed} in {topic}:{partition}, which begins at {low}: retention removed {} records before they were read",
-                low - committed
-            ),
-            "raise retention.ms of the topic, and send what is lost again from where it came from",
-        ));
+/// Retention was quicker than the group.
+fn judge_lost(group: &str, topic: &str, facts: &[&GroupFacts]) -> Option<Finding> {
+    let lost = facts.iter().map(|one| one.lost()).sum();
+    let partitions = partitions(facts, |one| one.lost() > 0)?;
+    Some(Finding::error(
+        SUBJECT,
+        format!(
+            "retention removed {} of {topic} before {group} read them ({partitions})",
+            counted(lost, "record")
+        ),
+        "raise retention.ms of the topic, and send what is lost again from where it came from",
+    ))
+}
+
+/// The group has read more than there is.
+fn judge_ahead(group: &str, topic: &str, facts: &[&GroupFacts]) -> Option<Finding> {
+    let partitions = partitions(facts, |one| one.committed > Some(one.high))?;
+    Some(Finding::error(
+        SUBJECT,
+        format!(
+            "{group} has read further than {topic} goes ({partitions}): the topic was made anew, or a broker took over that lacks its last records"
+        ),
+        "give kafka.epoch another name, and set the group's offsets of this topic to the beginning: kafka-consumer-groups --reset-offsets --to-earliest",
+    ))
+}
+
+/// `partition 3`, `partitions 0, 2`: those of which something holds; none where it holds of none.
+fn partitions(facts: &[&GroupFacts], holds: impl Fn(&GroupFacts) -> bool) -> Option<String> {
+    let found = facts.iter().filter(|one| holds(one));
+    let found: Vec<String> = found.map(|one| one.partition.to_string()).collect();
+    match found.len() {
+        0 => None,
+        1 => Some(format!("partition {}", found[0])),
+        _ => Some(format!("partitions {}", found.join(", "))),
     }
-    (committed > *high).then(|| {
-        Finding::error(
-            SUBJECT,
-            format!(
-                "{group} stands at {committed} in {topic}:{partition}, which ends at {high}: the topic was made anew"
-            ),
-            "give kafka.epoch another name, and set the group's offsets to the beginning with kafka-consumer-groups --reset-offsets --to-earliest",
-        )
-    })
 }
 
 impl GroupFacts {
     /// Records that are there and not yet read.
-    fn remaining(&self) -> i64 {
+    fn remaining(&self) -> usize {
         let next = self.committed.unwrap_or(self.low).max(self.low);
-        (self.high - next).max(0)
+        usize::try_from(self.high - next).unwrap_or(0)
+    }
+
+    /// Records that were removed before they were read.
+    fn lost(&self) -> usize {
+        let missing = self.committed.map_or(0, |next| self.low - next);
+        usize::try_from(missing).unwrap_or(0)
     }
 }
 
@@ -112,18 +128,25 @@ mod tests {
             |committed, low, high| judge("squall", &[facts("store", committed, low, high)]);
         let good = judged(Some(5), 0, 12);
         assert_eq!(good.len(), 1);
-        assert!(
-            good[0].message.contains("squall-store has 7 records"),
-            "{good:?}"
-        );
+        assert_eq!(good[0].message, "squall-store has 7 records to read");
         let lost = judged(Some(5), 8, 12);
+        assert_eq!(lost[0].message, "squall-store has 4 records to read");
         assert_eq!(lost[1].level, Level::Error);
-        assert!(lost[1].message.contains("removed 3 records"), "{lost:?}");
-        assert!(lost[0].message.contains("has 4 records"), "{lost:?}");
+        assert!(
+            lost[1]
+                .message
+                .starts_with("retention removed 3 records of squall.scored")
+        );
+        assert!(lost[1].message.ends_with("(partition 3)"), "{lost:?}");
         let anew = judged(Some(13), 0, 12);
         assert_eq!(anew[1].level, Level::Error);
         assert!(anew[1].to_string().contains("kafka.epoch"), "{anew:?}");
         assert_eq!(judged(Some(12), 0, 12).len(), 1, "at the end");
+        let mut other = facts("store", Some(1), 2, 12);
+        other.partition = 0;
+        let both = judge("squall", &[other, facts("store", Some(5), 8, 12)]);
+        assert_eq!(both.len(), 2, "one finding a topic");
+        assert!(both[1].message.contains("4 records") && both[1].message.contains("0, 3"));
     }
 
     #[test]

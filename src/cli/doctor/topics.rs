@@ -1,8 +1,10 @@
 //! The topics: they are there, as many partitions as belong together, and they keep records long enough.
 
+use super::counted;
 use super::finding::{Finding, Level};
 use super::kafka::number;
-use crate::broker::{ClusterFacts, TopicFacts, topics};
+use crate::broker::topics::{self, DETECT_STATE};
+use crate::broker::{ClusterFacts, TopicFacts};
 use crate::config::{Config, duration};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,8 +26,6 @@ const EQUAL: [(&str, &str); 2] = [
     (topics::SCORED, topics::DEAD),
     (topics::MENTIONS, topics::CLUSTERS),
 ];
-/// What DETECT remembers of a partition of the mentions stands in the partition of the same number.
-const DETECT_STATE: &str = "squall.detect-state";
 
 /// All that is to be said of the source topics and of squall's own.
 pub(super) fn judge(config: &Config, facts: &ClusterFacts, embedded: bool) -> Vec<Finding> {
@@ -56,7 +56,7 @@ pub(super) fn judge(config: &Config, facts: &ClusterFacts, embedded: bool) -> Ve
         findings.push(Finding::warning(
             SUBJECT,
             format!("{} do not exist yet", missing.join(", ")),
-            "the next start of `squall run` makes them, if its user may CREATE topics: else make them",
+            "the next start of `squall run` makes them; where its user may not, make them yourself",
         ));
     }
     findings.extend(judge_partitions(&by_name));
@@ -80,8 +80,8 @@ pub(super) fn judge(config: &Config, facts: &ClusterFacts, embedded: bool) -> Ve
         findings.push(Finding::ok(
             SUBJECT,
             format!(
-                "{} source topics and squall's own are as they should be",
-                config.topics.len()
+                "{} and squall's own are as they should be",
+                counted(config.topics.len(), "source topic")
             ),
         ));
     }
@@ -145,9 +145,9 @@ enum Kind {
 
 impl Kind {
     fn of_own(name: &str) -> Self {
-        match name.ends_with("-state") {
-            true => Self::State,
-            false => Self::Own,
+        match topics::readers(name) {
+            [] => Self::State,
+            _ => Self::Own,
         }
     }
 }
@@ -338,18 +338,14 @@ mod tests {
 
     fn cluster() -> ClusterFacts {
         let state = [("cleanup.policy", "compact"), ("retention.ms", "1")];
-        let own = topics::own(4)
-            .into_iter()
-            .filter(|(name, _)| *name != DETECT_STATE)
-            .chain([(DETECT_STATE, 4)])
-            .map(|(name, count)| match Kind::of_own(name) {
-                Kind::State => topic(name, count, &state),
-                _ => topic(name, count, &[]),
-            });
+        let own = topics::own(4).map(|(name, count)| match Kind::of_own(name) {
+            Kind::State => topic(name, count, &state),
+            _ => topic(name, count, &[]),
+        });
         let sources = ["news", "social"].map(|name| topic(name, 4, &[]));
         ClusterFacts {
             brokers: 3,
-            topics: own.chain(sources).collect(),
+            topics: own.into_iter().chain(sources).collect(),
             settings: Err(String::new()),
         }
     }

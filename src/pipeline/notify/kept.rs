@@ -10,10 +10,11 @@
 //! A message is one key, so that its deliveries come into being all together or not at all, although a crash may leave
 //! only a beginning of what was written at once. The last delivery's end writes `done/…` first, then removes the rest.
 
-use crate::domain::Timestamp;
+use crate::domain::{AlertMessage, Timestamp};
 use crate::state::Change;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// `message/<id>`
@@ -64,4 +65,52 @@ pub(super) fn put(key: String, value: &impl Serialize) -> Change {
 /// A change that forgets a key.
 pub(super) fn remove(key: String) -> Change {
     Change { key, value: None }
+}
+
+/// What the state remembers, sorted by kind.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Each with what it carries.
+    pub messages: Vec<(AlertMessage, Message)>,
+    /// By key.
+    pub deliveries: HashMap<String, Progress>,
+    pub done: Vec<(Timestamp, Arc<str>)>,
+    pub silenced: Vec<(Timestamp, Arc<str>)>,
+}
+
+impl Found {
+    /// What cannot be read is left in the state, for a version that can.
+    pub fn sort(entries: HashMap<String, Vec<u8>>) -> Self {
+        let mut found = Self::default();
+        let mut unreadable = Vec::new();
+        for (key, value) in entries {
+            let read = if key.starts_with("message/") {
+                read_message(&value).map(|message| found.messages.push(message))
+            } else if key.starts_with("delivery/") {
+                serde_json::from_slice(&value).map(|progress| {
+                    found.deliveries.insert(key.clone(), progress);
+                })
+            } else if let Some(id) = key.strip_prefix("done/") {
+                serde_json::from_slice(&value).map(|at| found.done.push((at, id.into())))
+            } else if let Some(id) = key.strip_prefix("silenced/") {
+                serde_json::from_slice(&value).map(|at| found.silenced.push((at, id.into())))
+            } else {
+                tracing::warn!(key, "the state of NOTIFY has a key of another version");
+                Ok(())
+            };
+            if let Err(error) = read {
+                tracing::error!(key, %error, "an entry of the state of NOTIFY cannot be read: it is left alone");
+                unreadable.extend(key.strip_prefix("message/").map(|id| delivery(id, "")));
+            }
+        }
+        let of_unreadable = |key: &str| unreadable.iter().any(|prefix| key.starts_with(prefix));
+        found.deliveries.retain(|key, _| !of_unreadable(key));
+        found
+    }
+}
+
+fn read_message(value: &[u8]) -> serde_json::Result<(AlertMessage, Message)> {
+    let message: Message = serde_json::from_slice(value)?;
+    let alert = serde_json::from_str(message.alert.get())?;
+    Ok((alert, message))
 }

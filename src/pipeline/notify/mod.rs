@@ -12,6 +12,7 @@ mod kept;
 mod memory;
 mod outbox;
 mod remembered;
+mod report;
 mod saving;
 mod schedule;
 #[cfg(test)]
@@ -21,7 +22,7 @@ mod tests;
 
 use super::dead_letter::dead_letter;
 use super::emit::{Emitter, send_and_wait};
-use super::{RoleError, Stopping, report_consumer, report_expired};
+use super::{RoleError, Stopping, report_expired};
 use crate::broker::{
     Assigned, Assignment, BrokerError, Commits, Consumer, Event, Lag, Producer, Record, Stop,
 };
@@ -35,7 +36,7 @@ use attempt::Attempted;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use outbox::{Accepted, Limits, MOST_PENDING, Outbox};
+use outbox::{Accepted, Limits, Outbox};
 use saving::Saving;
 use schedule::Key;
 use serde_json::value::RawValue;
@@ -47,8 +48,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Longer alert messages are no alert of ours, and might not fit into the state.
 const MAX_MESSAGE: usize = 512 << 10;
-/// Under this name too many pending deliveries stand in the health.
-const PENDING: &str = "notify";
 
 /// Name shown for an entity.
 pub type EntityName = Arc<dyn Fn(&EntityId) -> Option<String> + Send + Sync>;
@@ -196,39 +195,6 @@ impl Role {
         self.leave(dies_with_us)
     }
 
-    /// Tells what is left behind.
-    fn leave(&self, dies_with_us: bool) -> Result<(), RoleError> {
-        self.notify.health.well(PENDING);
-        let pending: usize = self
-            .outboxes
-            .values()
-            .map(|(_, outbox)| outbox.pending())
-            .sum();
-        if pending > 0 {
-            tracing::warn!(
-                pending,
-                "deliveries have not ended: they go on after the next start"
-            );
-        }
-        let outboxes = self.outboxes.values();
-        let unsaved = self.unkept
-            + outboxes
-                .map(|(_, outbox)| outbox.unsaved_records())
-                .sum::<usize>();
-        if unsaved > 0 && dies_with_us {
-            return Err(RoleError::Stage(format!(
-                "what NOTIFY remembers could not be written before run.drain_deadline: {unsaved} alert messages are lost with the embedded broker"
-            )));
-        }
-        if unsaved > 0 {
-            tracing::warn!(
-                unsaved,
-                "alert messages could not be saved: they are read again after the next start"
-            );
-        }
-        Ok(())
-    }
-
     /// Starts what can be started: writes, and attempts. What is no longer ours is dropped first.
     fn begin(&mut self) {
         let now = Timestamp::now();
@@ -373,44 +339,6 @@ impl Role {
         let current = self.outboxes.get_mut(&ours.partition);
         current.filter(|(current, _)| current == ours)
     }
-
-    /// Shows what is pending.
-    fn report(&self) {
-        let notify = &self.notify;
-        report_consumer(&notify.metrics, "notify", &self.lag);
-        let now = Timestamp::now();
-        let configured = notify.notifier.endpoints().iter();
-        let mut all: HashMap<&str, (usize, Duration)> = configured
-            .map(|endpoint| (endpoint.name(), Default::default()))
-            .collect();
-        for (_, outbox) in self.outboxes.values() {
-            for (endpoint, waiting, due) in outbox.waiting() {
-                let (pending, overdue) = all.entry(endpoint).or_default();
-                *pending += waiting;
-                *overdue = (*overdue).max(due.map_or(Duration::ZERO, |due| now.since(due)));
-            }
-        }
-        for (endpoint, (pending, overdue)) in &all {
-            let metrics = &notify.metrics;
-            metrics
-                .deliveries_pending
-                .with([endpoint])
-                .set(*pending as i64);
-            let overdue = overdue.as_secs_f64();
-            metrics
-                .delivery_overdue_seconds
-                .with([endpoint])
-                .set(overdue);
-        }
-        if self.has_room() {
-            notify.health.well(PENDING);
-        } else if let Some((endpoint, (pending, _))) = all.iter().max_by_key(|(_, (n, _))| *n) {
-            let problem = format!(
-                "as many deliveries are pending as are kept ({MOST_PENDING}, or 64 MiB of messages): further alerts wait in Kafka; most of them, {pending}, are for the endpoint '{endpoint}': see why it does not take them"
-            );
-            notify.health.trouble(PENDING, problem);
-        }
-    }
 }
 
 impl Ours {
@@ -432,6 +360,7 @@ fn saving(
         partition: ours.partition,
         holds: move || ours.holds(&commits),
         health: notify.health.clone(),
+        metrics: notify.metrics.clone(),
         give_up: give_up.clone(),
     }
 }

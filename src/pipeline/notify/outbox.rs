@@ -7,7 +7,7 @@
 //! an alert follows one that has ended. An attempt keeps its place until then, so that a crash repeats at most as
 //! many attempts as there are places.
 
-use super::kept::{self, Message, Progress};
+use super::kept::{self, Found, Message, Progress};
 use super::remembered::Remembered;
 use super::schedule::{Key, Schedule};
 use crate::domain::{AlertKind, AlertMessage, Timestamp};
@@ -402,50 +402,5 @@ impl Pending {
     }
 }
 
-/// What the state remembers, sorted by kind.
-#[derive(Default)]
-struct Found {
-    messages: Vec<(AlertMessage, Message)>,
-    deliveries: HashMap<String, Progress>,
-    done: Vec<(Timestamp, Arc<str>)>,
-    silenced: Vec<(Timestamp, Arc<str>)>,
-}
-
-impl Found {
-    /// What cannot be read is left in the state, for a version that can.
-    fn sort(entries: HashMap<String, Vec<u8>>) -> Self {
-        let mut found = Self::default();
-        let mut unreadable = Vec::new();
-        for (key, value) in entries {
-            let read = if key.starts_with("message/") {
-                read_message(&value).map(|message| found.messages.push(message))
-            } else if key.starts_with("delivery/") {
-                serde_json::from_slice(&value)
-                    .map(|progress| drop(found.deliveries.insert(key.clone(), progress)))
-            } else if let Some(id) = key.strip_prefix("done/") {
-                serde_json::from_slice(&value).map(|at| found.done.push((at, id.into())))
-            } else if let Some(id) = key.strip_prefix("silenced/") {
-                serde_json::from_slice(&value).map(|at| found.silenced.push((at, id.into())))
-            } else {
-                tracing::warn!(key, "the state of NOTIFY has a key of another version");
-                Ok(())
-            };
-            if let Err(error) = read {
-                tracing::error!(key, %error, "an entry of the state of NOTIFY cannot be read: it is left alone");
-                unreadable.extend(
-                    key.strip_prefix("message/")
-                        .map(|id| kept::delivery(id, "")),
-                );
-            }
-        }
-        let of_unreadable = |key: &str| unreadable.iter().any(|prefix| key.starts_with(prefix));
-        found.deliveries.retain(|key, _| !of_unreadable(key));
-        found
-    }
-}
-
-fn read_message(value: &[u8]) -> serde_json::Result<(AlertMessage, Message)> {
-    let message: Message = serde_json::from_slice(value)?;
-    let alert = serde_json::from_str(message.alert.get())?;
-    Ok((alert, message))
-}
+#[cfg(test)]
+mod tests;

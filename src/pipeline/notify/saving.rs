@@ -1,7 +1,7 @@
 //! Reading and writing the state, again and again while that fails.
 
 use crate::state::{Change, State};
-use crate::telemetry::Health;
+use crate::telemetry::{Health, Metrics};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ pub(super) struct Saving<H> {
     /// Whether it is still ours.
     pub holds: H,
     pub health: Health,
+    pub metrics: Metrics,
     /// After this a failure is final.
     pub give_up: CancellationToken,
 }
@@ -59,6 +60,7 @@ impl<H: Fn() -> bool> Saving<H> {
                     let problem =
                         format!("cannot {what}, so new alerts are not delivered: {error}");
                     self.health.trouble(NAME, problem);
+                    self.metrics.role_blocked.with([NAME]).set(1);
                     in_trouble = true;
                 }
             }
@@ -70,6 +72,7 @@ impl<H: Fn() -> bool> Saving<H> {
         };
         if in_trouble {
             self.health.well(NAME);
+            self.metrics.role_blocked.with([NAME]).set(0);
         }
         result
     }

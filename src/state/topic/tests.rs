@@ -175,6 +175,9 @@ async fn speed() {
 }
 
 /// A partition with compaction, and processes that own it in turn or believe they do.
+/// A takeover, and the records it has still to write.
+type UnderWay = (Takeover, VecDeque<(String, Vec<u8>)>);
+
 #[derive(Default)]
 struct Model {
     log: Vec<(i64, String, Vec<u8>)>,
@@ -182,7 +185,7 @@ struct Model {
     /// Takeovers by process, once completed.
     owners: [Option<Takeover>; 3],
     /// What is left to be written of a takeover under way.
-    under_way: [Option<(Takeover, VecDeque<(String, Vec<u8>)>)>; 3],
+    under_way: [Option<UnderWay>; 3],
     /// Offset of the latest claim.
     claimed: i64,
     /// What must be there: what the latest completed takeover holds.

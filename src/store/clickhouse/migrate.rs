@@ -8,8 +8,8 @@
 //! several run, `squall migrate` is for the time when none does. Where nothing is to be done, nothing is altered.
 //!
 //! Against two at once: `CREATE TABLE migrating` succeeds for one only. Its comment tells who it is, and is renewed before
-//! each statement; a lock that was not renewed for [`STALE`] is moved away under a name made of its own id, which also
-//! succeeds for one only.
+//! each statement and every [`RENEWED`]; a lock that was not renewed for [`STALE`] is moved away under a name made of its
+//! own id, which also succeeds for one only.
 
 use super::client::Session;
 use super::error::{already_there, not_there, unavailable};
@@ -23,8 +23,12 @@ const MIGRATIONS: &[fn(&Place) -> Vec<String>] = &[first];
 /// Version of the schema that this squall knows.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
 
-/// No statement takes longer than half of this: whoever holds the lock has died.
-const STALE: Duration = Duration::from_secs(600);
+/// How often whoever migrates says that it lives.
+const RENEWED: Duration = Duration::from_secs(5);
+/// Who has not said so for this long has died.
+const STALE: Duration = Duration::from_secs(30);
+/// The same on a cluster, whose servers make one statement after the other: no statement takes half as long.
+const STALE_ON_CLUSTER: Duration = Duration::from_secs(600);
 
 /// All tables and views of version 1.
 fn first(place: &Place) -> Vec<String> {
@@ -64,7 +68,10 @@ pub async fn migrate(session: &Session) -> StoreResult<Vec<String>> {
         session.ddl(&session.tables.create_database()).await?;
     }
     let lock = Lock::take(session).await?;
-    let done = steps(session, &lock).await;
+    let done = tokio::select! {
+        done = steps(session, &lock) => done,
+        lost = lock.keep() => Err(lost),
+    };
     // Also after a failure: whoever is next tries again, from the statement that failed.
     let released = lock.release().await;
     let done = done?;
@@ -209,6 +216,16 @@ impl<'a> Lock<'a> {
         self.session.ddl(&sql).await
     }
 
+    /// Renews it until that fails, and says why.
+    async fn keep(&self) -> StoreError {
+        loop {
+            tokio::time::sleep(RENEWED).await;
+            if let Err(error) = self.renew().await {
+                return error;
+            }
+        }
+    }
+
     async fn release(&self) -> StoreResult<()> {
         let holder = self.holder().await?;
         let own = holder.filter(|holder| holder.owner == self.owner);
@@ -251,7 +268,11 @@ impl<'a> Lock<'a> {
             return Ok(()); // released meanwhile
         };
         let Holder { id, owner, silent } = holder;
-        if silent < STALE {
+        let stale = match self.session.tables.replicated {
+            true => STALE_ON_CLUSTER,
+            false => STALE,
+        };
+        if silent < stale {
             return Err(unavailable(
                 &self.session.place,
                 format!(

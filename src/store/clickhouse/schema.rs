@@ -2,6 +2,7 @@
 //!
 //! Times are UTC. DateTime64 holds 1900 to 2299, DateTime 1970 to 2106: what lies outside is moved to the edge.
 
+mod columns;
 mod tables;
 mod views;
 
@@ -20,7 +21,7 @@ const MONTHS_A_BLOCK: u64 = 2;
 const REPEATED_WITHIN: u64 = 1800;
 /// Tokens that each table remembers. A server without any insert forgets none, however long it is away.
 ///
-/// About 200 bytes each in the server's memory, or a node in Keeper: the reason for not taking ten times as many.
+/// Each is an entry in the server's memory, or a node in Keeper: the reason for not taking ten times as many.
 pub const DEDUPLICATION_WINDOW: u64 = BLOCKS_A_SECOND * MONTHS_A_BLOCK * REPEATED_WITHIN;
 /// Keeper also forgets by age, inserts or not, so this has to outlast any outage: a week. Servers have
 /// an hour by default.
@@ -212,6 +213,11 @@ impl Place {
 
     fn settings(&self, kept: Kept) -> String {
         let mut settings = self.windows();
+        if !self.replicated {
+            // Kafka's offset is committed after the block: one that a power cut took back would be a gap for ever. A cluster
+            // has other replicas for that.
+            settings.extend([("fsync_after_insert", 1), ("fsync_part_directory", 1)]);
+        }
         match kept {
             Kept::ByMonth => settings.push(("ttl_only_drop_parts", 1)),
             Kept::BySelf => settings.push(("merge_with_ttl_timeout", EXPIRE_EVERY.as_secs())),

@@ -8,6 +8,7 @@ use super::ClickHouseStore;
 use super::client::Session;
 use crate::config::{self, ClickHouseConfig, Secret};
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,8 +18,8 @@ struct Server {
     url: String,
     user: String,
     password: String,
-    /// Lives as long as this program: its standard input closes then.
-    _child: Option<Child>,
+    /// The script, which ends with this program: its standard input closes then.
+    child: Option<Child>,
 }
 
 /// A database of its own, removed when dropped.
@@ -77,6 +78,30 @@ impl Drop for Database {
     }
 }
 
+/// A server of one test, that can be killed. Its data is kept in a folder.
+pub struct Mortal {
+    server: Server,
+    /// The section that names it.
+    pub config: ClickHouseConfig,
+}
+
+impl Mortal {
+    /// Starts it; none, and a message, without SQUALL_TEST_PYTHON.
+    pub fn start(folder: &Path) -> Option<Self> {
+        let server = script(&["--data", folder.to_str().unwrap()])?;
+        let mut config = config::load(None, std::iter::empty()).unwrap().clickhouse;
+        config.url.clone_from(&server.url);
+        Some(Self { server, config })
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(mut self) {
+        let child = self.server.child.as_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
 /// Runs something to its end, also from within another runtime.
 fn block_on<T: Send>(work: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
@@ -99,10 +124,15 @@ fn start() -> Option<Server> {
             url,
             user: variable("SQUALL_TEST_CLICKHOUSE_USER").unwrap_or_else(|| "default".into()),
             password: variable("SQUALL_TEST_CLICKHOUSE_PASSWORD").unwrap_or_default(),
-            _child: None,
+            child: None,
         });
     }
-    let Some(python) = variable("SQUALL_TEST_PYTHON") else {
+    script(&[])
+}
+
+/// Starts the script.
+fn script(arguments: &[&str]) -> Option<Server> {
+    let Some(python) = std::env::var_os("SQUALL_TEST_PYTHON") else {
         eprintln!("skipped: set SQUALL_TEST_PYTHON as `make test` does, or SQUALL_TEST_CLICKHOUSE");
         return None;
     };
@@ -111,6 +141,7 @@ fn start() -> Option<Server> {
             env!("CARGO_MANIFEST_DIR"),
             "/tests/clickhouse_server.py"
         ))
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -122,6 +153,6 @@ fn start() -> Option<Server> {
         url: format!("http://{address}"),
         user: "default".into(),
         password: String::new(),
-        _child: Some(child),
+        child: Some(child),
     })
 }

@@ -1,50 +1,7 @@
 //! What each table holds, and why it is laid out so.
 
-use super::{Column, Engine, Kept, Table};
-
-const WORD: &str = "LowCardinality(String)";
-const TIME: &str = "DateTime64(3, 'UTC')";
-const TEXT: &str = "String";
-const COUNT: &str = "Nullable(UInt64)";
-const PROBABILITY: &str = "Nullable(Float32)";
-const SUM: &str = "SimpleAggregateFunction(sum, UInt64)";
-/// Exact up to 2^53, and no overflow behind: numbers of a post are whatever its sender claims.
-const LARGE_SUM: &str = "SimpleAggregateFunction(sum, Float64)";
-const KNOWN_SUM: &str = "SimpleAggregateFunction(sum, Nullable(Float64))";
-const HIGHEST: &str = "SimpleAggregateFunction(max, Int64)";
-
-/// Values that grow little by little.
-const RISING: &str = "CODEC(Delta(8), ZSTD(1))";
-/// Long texts: a third smaller than with the default, and still read at some 500 MB/s.
-const LONG: &str = "CODEC(ZSTD(3))";
-/// What compresses badly, a little.
-const SHORT: &str = "CODEC(ZSTD(1))";
-
-/// Month of the record's timestamp: what rows are partitioned by and go by, never what a post claims.
-///
-/// At most 12 months before squall received it, so that no block touches more than a few partitions more than the
-/// months it was read in: beyond 100 the server refuses it, at every retry.
-const STORED_MONTH: Column = (
-    "stored_month",
-    "Date",
-    "DEFAULT toStartOfMonth(toDate(greatest(least(recorded_at, received_at), subtractMonths(received_at, 12)), 'UTC'))",
-);
-/// The same of what is copied from another table.
-const STORED_MONTH_GIVEN: Column = ("stored_month", "Date", "");
-/// For tables whose rows bring no bounded time. No key has it: a block repeated is another second.
-const STORED_AT: Column = ("stored_at", "DateTime('UTC')", "DEFAULT now()");
-
-const LOG_EPOCH: Column = ("log_epoch", WORD, "");
-const LOG_TOPIC: Column = ("log_topic", WORD, "");
-const LOG_PARTITION: Column = ("log_partition", "Int32", "");
-const LOG_OFFSET: Column = ("log_offset", "Int64", RISING);
-const EPOCH: Column = ("epoch", WORD, "");
-const TOPIC: Column = ("topic", WORD, "");
-const PARTITION: Column = ("partition", "Int32", "");
-const OFFSET: Column = ("offset", "Int64", RISING);
-
-/// Offsets of a log rise with time, as does what tables are ordered by: a part or granule holds a short range.
-const BY_LOG: &str = "by_log log_offset TYPE minmax GRANULARITY 4";
+use super::columns::*;
+use super::{Engine, Kept, Table};
 
 /// All tables that rows go to, in the order in which they are made. `migrations` is not among them: see `migrate`.
 pub const TABLES: &[Table] = &[

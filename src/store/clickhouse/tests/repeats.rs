@@ -1,6 +1,7 @@
 //! Blocks that come again, after success, failure, or half of it.
 
 use super::*;
+use crate::store::clickhouse::testing::Mortal;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -149,6 +150,49 @@ fn an_insert_that_failed_half_way_is_completed() {
         run(store.insert(&block)).unwrap();
         assert_eq!(stored(&database), once, "{table}");
     }
+}
+
+/// Tokens outlive the server, as rows do.
+#[test]
+fn a_block_that_comes_again_after_the_server_was_killed_is_there_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = [many(0, 1000), many(1000, 30_000)];
+    let Some(server) = Mortal::start(folder.path()) else {
+        return;
+    };
+    let store = ClickHouseStore::new(&server.config).unwrap();
+    run(store.prepare(false)).unwrap();
+    run(store.insert(&blocks[0])).unwrap();
+    // In the midst of the second.
+    std::thread::scope(|scope| {
+        let inserting = scope.spawn(|| run(store.insert(&blocks[1])));
+        std::thread::sleep(Duration::from_millis(150));
+        server.kill();
+        if let Err(error) = inserting.join().unwrap() {
+            assert!(error.is_retryable(), "{error}");
+        }
+    });
+
+    let server = Mortal::start(folder.path()).unwrap();
+    let store = ClickHouseStore::new(&server.config).unwrap();
+    run(store.prepare(false)).unwrap();
+    for block in &blocks {
+        run(store.insert(block)).unwrap();
+        run(store.insert(block)).unwrap();
+    }
+    let counts = run(store.row_counts()).unwrap();
+    let of = |table| counts.iter().find(|(name, _)| *name == table).unwrap().1;
+    assert_eq!((of("posts"), of("mentions")), (31_000, 62_000));
+    let (from, to) = (Timestamp::EPOCH, Timestamp::from_millis(i64::MAX));
+    let entities = run(store.entities(from, to)).unwrap();
+    assert!(
+        entities
+            .iter()
+            .all(|entity| entity.totals.mentions == 31_000)
+    );
+    let campaign = run(store.campaign(&"spring".into(), from, to)).unwrap();
+    assert_eq!(campaign.total.posts, 31_000);
+    server.kill();
 }
 
 /// What the promise rests on: without a window, a repeated block is there twice.

@@ -1,0 +1,131 @@
+//! What the random crashes of the simulation do not come by.
+
+use super::super::memory::apply;
+use super::super::tests::alert;
+use super::*;
+
+const MAX_AGE: Duration = Duration::from_secs(3600);
+
+fn limits() -> Limits {
+    Limits {
+        places: 8,
+        endpoints: 1,
+        longest_wait: Duration::from_secs(600),
+    }
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::EPOCH + Duration::from_secs(seconds)
+}
+
+fn accept(outbox: &mut Outbox, message: &AlertMessage, endpoints: &[&str]) -> Accepted {
+    let raw = RawValue::from_string(serde_json::to_string(message).unwrap()).unwrap();
+    let endpoints = endpoints.iter().map(|name| (*name).into()).collect();
+    outbox.accept(message, raw, endpoints, MAX_AGE, 1, at(0))
+}
+
+fn save(outbox: &mut Outbox, state: &mut HashMap<String, Vec<u8>>) {
+    while let Some(changes) = outbox.write() {
+        apply(state, changes);
+        outbox.saved();
+    }
+}
+
+#[test]
+fn what_a_wrong_clock_has_put_off_waits_no_longer_than_any() {
+    let mut state = HashMap::new();
+    let mut outbox = Outbox::restore(HashMap::new(), limits(), at(0));
+    accept(&mut outbox, &alert("a", 0, at(0)), &["desk"]);
+    save(&mut outbox, &mut state);
+    let job = outbox.next(at(0)).unwrap();
+    outbox.failed(job.key, at(0), at(1_000_000));
+    save(&mut outbox, &mut state);
+    let mut outbox = Outbox::restore(state, limits(), at(10));
+    assert_eq!(outbox.next_due(), Some(at(610)));
+    assert!(outbox.next(at(609)).is_none());
+    let job = outbox.next(at(610)).unwrap();
+    assert_eq!((job.attempts, job.first_attempt_at), (1, Some(at(0))));
+}
+
+#[test]
+fn what_cannot_be_read_is_left_alone_and_what_belongs_to_nothing_goes() {
+    let mut state = HashMap::new();
+    let mut outbox = Outbox::restore(HashMap::new(), limits(), at(0));
+    accept(&mut outbox, &alert("a", 0, at(0)), &["desk"]);
+    save(&mut outbox, &mut state);
+    let progress = kept::put(
+        "delivery/gone/desk".into(),
+        &Progress {
+            attempts: 1,
+            due: at(1),
+            first_attempt_at: None,
+            ended: false,
+        },
+    );
+    let of_newer = Change {
+        key: "delivery/newer/desk".into(),
+        ..progress.clone()
+    };
+    apply(&mut state, vec![progress, of_newer]);
+    for key in [
+        "message/newer",
+        "delivery/msg_a_0/desk",
+        "done/odd",
+        "what/else",
+    ] {
+        state.insert(key.into(), b"{}".to_vec());
+    }
+    let before = state.len();
+    let mut outbox = Outbox::restore(state.clone(), limits(), at(0));
+    assert_eq!(outbox.pending(), 1);
+    save(&mut outbox, &mut state);
+    assert_eq!(state.len(), before - 1);
+    assert!(!state.contains_key("delivery/gone/desk"));
+    let job = outbox.next(at(0)).unwrap();
+    assert_eq!((&*job.key.alert, job.attempts), ("a", 0));
+    outbox.ended(job.key, at(0));
+    save(&mut outbox, &mut state);
+    assert!(state.contains_key("done/msg_a_0") && state.contains_key("message/newer"));
+}
+
+#[test]
+fn so_many_are_kept_and_then_no_more_is_read() {
+    let mut outbox = Outbox::restore(HashMap::new(), limits(), at(0));
+    let mut state = HashMap::new();
+    for number in 0..MOST_PENDING / 2 {
+        assert!(outbox.has_room());
+        accept(
+            &mut outbox,
+            &alert(&number.to_string(), 0, at(0)),
+            &["desk", "down"],
+        );
+    }
+    assert!(!outbox.has_room());
+    save(&mut outbox, &mut state);
+    let job = outbox.next(at(0)).unwrap();
+    outbox.ended(job.key, at(0));
+    assert!(outbox.has_room());
+
+    let mut long = alert("long", 0, at(0));
+    long.model = "x".repeat(1 << 20);
+    let mut outbox = Outbox::restore(HashMap::new(), limits(), at(0));
+    for number in 0..MOST_BYTES >> 20 {
+        assert!(outbox.has_room(), "{number}");
+        long.id = number.to_string();
+        accept(&mut outbox, &long, &["desk"]);
+    }
+    assert!(!outbox.has_room());
+    let first = outbox.write().unwrap();
+    assert!(first.len() <= 4, "a write is bounded by its bytes");
+}
+
+#[test]
+fn what_nobody_wants_is_done_at_once() {
+    let mut outbox = Outbox::restore(HashMap::new(), limits(), at(0));
+    let message = alert("a", 0, at(0));
+    assert_eq!(accept(&mut outbox, &message, &[]), Accepted::Unwanted);
+    assert_eq!(outbox.write(), Some(Vec::new()));
+    assert_eq!((outbox.saved(), outbox.pending()), (Some(1), 0));
+    assert_eq!(accept(&mut outbox, &message, &["desk"]), Accepted::New);
+    assert_eq!(accept(&mut outbox, &message, &["desk"]), Accepted::Known);
+}
