@@ -89,7 +89,7 @@ pub fn dump(broker: &str, folder: &Path) -> anyhow::Result<()> {
     let mut text = String::new();
     for (role, topics) in stages() {
         for line in committed(broker, role, &ends(broker, &topics)?)? {
-            writeln!(text, "{line:?}")?;
+            writeln!(text, "{line} {}", line.metadata)?;
         }
     }
     Ok(std::fs::write(folder.join("committed.txt"), text)?)

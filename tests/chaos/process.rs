@@ -1,8 +1,26 @@
 //! A squall process: started, killed, stopped and continued.
 
 use crate::setup::Setup;
+use anyhow::bail;
 use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// Makes the tables, as `squall migrate` does before a first start: a process that dies while it makes them leaves a lock
+/// that others respect for ten minutes. Blocking.
+pub fn migrate(setup: &Setup) -> anyhow::Result<()> {
+    let output = Command::new(&setup.program)
+        .args(["migrate", "--config"])
+        .arg(setup.config_of("migrate")?)
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        bail!(
+            "squall migrate: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
 
 /// A running `squall run`. Killed when dropped.
 pub struct Process {

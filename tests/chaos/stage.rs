@@ -3,7 +3,7 @@
 use crate::broker::Broker;
 use crate::database::Database;
 use crate::posts::{Feed, Meant};
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::proxy::Proxy;
 use crate::receiver::Receiver;
 use crate::setup::Setup;
@@ -85,6 +85,7 @@ impl<'a> Stage<'a> {
             database: place.database.name.clone(),
             receiver: receiver.address.clone(),
         };
+        process::migrate(&setup)?;
         let slot = |name| Slot {
             name,
             process: None,
