@@ -91,7 +91,8 @@ impl Lane {
         let mut next = self.take_over().await?;
         let database = self.shared.database.clone();
         let position = self.patience.until(|| database.position(&self.own)).await?;
-        if self.assigned.committed.is_none() && position.end > 0 {
+        let unplanned = faults::is_broken("plan");
+        if self.assigned.committed.is_none() && position.end > 0 && !unplanned {
             let problem = format!(
                 "{}: the store holds rows up to offset {}, but the consumer group has no offset: if the topic was recreated, \
                  give kafka.epoch another name; if only the group's offsets are lost, set them to {} for this partition",

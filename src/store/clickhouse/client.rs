@@ -164,10 +164,20 @@ impl Session {
             let milliseconds = self.timeout.as_millis();
             client.set_setting("insert_quorum_timeout", milliseconds.to_string());
         }
-        match crate::faults::is_broken("token") {
-            false => client.set_setting("insert_deduplication_token", token),
-            true => client.set_setting("insert_deduplicate", "0"),
-        };
+        client.set_setting("insert_deduplication_token", token);
+        if crate::faults::is_broken("token") {
+            client.set_setting("insert_deduplication_token", "");
+            for (name, off) in [
+                ("insert_deduplicate", "0"),
+                ("deduplicate_insert", "disable"),
+            ] {
+                if name == "insert_deduplicate"
+                    || self.known().await?.iter().any(|known| known == name)
+                {
+                    client.set_setting(name, off);
+                }
+            }
+        }
         let writing = async {
             let mut insert = client.insert::<T>(table).await?;
             insert.write(&first).await?;

@@ -133,13 +133,13 @@ fn a_migration_that_died_is_taken_over_and_one_that_lives_is_not() {
             "CREATE TABLE migrating (nothing UInt8) ENGINE = Memory COMMENT 'process 7 on db1, {since}'"
         )
     };
-    database.execute(&[&lock(now - 30)]);
+    database.execute(&[&lock(now - 10)]);
     let error = run(store.prepare(false)).unwrap_err();
     assert!(error.is_retryable(), "{error}");
     assert!(
         error
             .to_string()
-            .contains("process 7 on db1 is migrating it, last heard of 3"),
+            .contains("process 7 on db1 is migrating it, last heard of 1"),
         "{error}"
     );
 
