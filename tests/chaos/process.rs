@@ -6,11 +6,13 @@ use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// Makes the tables, as `squall migrate` does before a first start: a process that dies while it makes them leaves a lock
-/// that others respect for ten minutes. Blocking.
+/// that others respect for half a minute. Blocking.
 pub fn migrate(setup: &Setup) -> anyhow::Result<()> {
     let output = Command::new(&setup.program)
         .args(["migrate", "--config"])
         .arg(setup.config_of("migrate")?)
+        // The engine has only just begun, and others with it.
+        .env("SQUALL_CLICKHOUSE__TIMEOUT", "60s")
         .stdin(Stdio::null())
         .output()?;
     if !output.status.success() {

@@ -10,6 +10,8 @@ pub struct Outcome {
     pub seed: u64,
     /// What is not as it should be; empty when all is well.
     pub failures: Vec<String>,
+    /// What is not as it should be because of a known defect.
+    pub known: Vec<String>,
     pub seconds: f64,
     /// Records written to the sources.
     pub sent: usize,
@@ -71,6 +73,9 @@ impl fmt::Display for Outcome {
         }
         for failure in &self.failures {
             write!(f, "\n    {failure}")?;
+        }
+        for defect in &self.known {
+            write!(f, "\n    known defect: {defect}")?;
         }
         Ok(())
     }

@@ -85,7 +85,8 @@ impl<'a> Stage<'a> {
             database: place.database.name.clone(),
             receiver: receiver.address.clone(),
         };
-        process::migrate(&setup)?;
+        // The proxy runs on these threads too.
+        tokio::task::block_in_place(|| process::migrate(&setup))?;
         let slot = |name| Slot {
             name,
             process: None,
