@@ -2,7 +2,6 @@
 
 use super::{OnAlert, Parts, Running};
 use crate::broker::{BrokerError, Consumer, topics};
-use crate::config::EMBEDDED;
 use crate::domain::EntityId;
 use crate::pipeline::{detect, notify, score, stopping, store};
 use std::collections::BTreeSet;
@@ -119,7 +118,7 @@ pub(super) fn start(
             running.spawn(role, stopper, store::run(store, consumer, stopping));
         }
         Role::Detect => {
-            let embedded = config.kafka.brokers == EMBEDDED;
+            let embedded = parts.connection.is_embedded();
             let detect = detect::Detect {
                 producer: parts.producer.clone(),
                 emitter: parts.emitter.clone(),

@@ -230,3 +230,13 @@ pub enum Settled {
     /// Nobody wants it.
     Dropped,
 }
+
+impl Settled {
+    /// The word used in tables and to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Replayed => "replayed",
+            Self::Dropped => "dropped",
+        }
+    }
+}

@@ -163,6 +163,21 @@ pub fn post(offset: i64) -> ScoredPost {
     }
 }
 
+/// A post with 1.5 mentions on average, unlike its neighbours in author, entities and campaign: for measurements.
+pub fn varied_post(n: i64) -> ScoredPost {
+    let mut post = post(n);
+    post.event_time = post.event_time + Duration::from_millis(n as u64 * 50);
+    post.id = format!("{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15u64 as i64));
+    post.author.as_mut().unwrap().id = format!("u{}", n * 7919 % 20_000);
+    post.text =
+        "Cramer says the quarter was fine, the guidance was not, and the shares know it. ".into();
+    post.campaigns.truncate((n % 10 == 0) as usize);
+    post.mentions[0].entity = format!("E{}", n * 31 % 500).as_str().into();
+    post.mentions[1].entity = format!("L{}", n % 11).as_str().into();
+    post.mentions.truncate(1 + (n % 2) as usize);
+    post
+}
+
 pub const NEGATIVE: Sentiment = Sentiment {
     negative: 0.75,
     neutral: 0.125,

@@ -178,6 +178,31 @@ pub type StoreResult<T> = Result<T, StoreError>;
 /// Most rows that one query of posts or alerts answers with.
 pub const MAX_ROWS: usize = 1000;
 
+/// Tables whose rows have an offset in one of squall's topics.
+const LOGGED: [&str; 8] = [
+    "posts",
+    "mention_clusters",
+    "alerts",
+    "deliveries",
+    "dead_letters",
+    "feedback",
+    "acknowledgements",
+    "dead_letter_acts",
+];
+
+/// Tables that [`Store::row_counts`] tells of.
+const COUNTED: [&str; 9] = [
+    "posts",
+    "mentions",
+    "mention_clusters",
+    "entity_minutes",
+    "alerts",
+    "deliveries",
+    "campaign_hours",
+    "feedback",
+    "dead_letters",
+];
+
 /// What STORE writes and API reads. All times are UTC; intervals are half-open `[from, to)`.
 pub trait Store: Send + Sync {
     /// Reaches the database, brings its schema up to date (where that is allowed) and checks it. STORE calls it

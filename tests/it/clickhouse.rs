@@ -6,6 +6,9 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// The engine behind HTTP.
+pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clickhouse_server.py");
+
 /// A server, ended when dropped if it is our own.
 pub struct Server {
     child: Option<Child>,
@@ -30,24 +33,13 @@ impl Server {
             );
             return None;
         };
-        let mut child = Command::new(python)
-            .arg(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/clickhouse_server.py"
-            ))
-            .arg("--data")
-            .arg(folder.join("clickhouse"))
-            .current_dir(rights(folder, user))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the engine's server starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let host = line.trim().strip_prefix("listening ");
-        let address = format!("http://{}", host.expect("the engine's server listens"));
+        let (child, address) = spawn(
+            Command::new(python)
+                .arg(SCRIPT)
+                .arg("--data")
+                .arg(folder.join("clickhouse"))
+                .current_dir(rights(folder, user)),
+        );
         Some(Self {
             child: Some(child),
             address,
@@ -80,6 +72,22 @@ impl Drop for Server {
             let _ = child.wait();
         }
     }
+}
+
+/// Starts the engine's server, which ends when its standard input closes. Returns its address too.
+pub fn spawn(command: &mut Command) -> (Child, String) {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the engine's server starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let host = line.trim().strip_prefix("listening ");
+    let address = format!("http://{}", host.expect("the engine's server listens"));
+    (child, address)
 }
 
 /// A folder to start the engine in: it reads `config.xml` where it is started, and knows one user, `default`, who

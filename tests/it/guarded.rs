@@ -1,8 +1,8 @@
 //! The test server of ClickHouse, which wants a password.
 
+use crate::clickhouse::{SCRIPT, spawn};
 use crate::support::Setup;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 /// The test server with a user and a password. Ends when dropped.
 pub struct Server {
@@ -17,22 +17,13 @@ impl Server {
             eprintln!("skipped: SQUALL_TEST_PYTHON is not set, as `make test` does");
             return None;
         };
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clickhouse_server.py");
-        let mut child = Command::new(python)
-            .arg(script)
-            .env("SQUALL_CLICKHOUSE_USER", "squall")
-            .env("SQUALL_CLICKHOUSE_PASSWORD", "correct horse")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the test server starts");
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines.next().unwrap().unwrap();
-        let address = line.strip_prefix("listening ").unwrap();
-        Some(Self {
-            url: format!("http://{address}"),
-            child,
-        })
+        let (child, url) = spawn(
+            Command::new(python)
+                .arg(SCRIPT)
+                .env("SQUALL_CLICKHOUSE_USER", "squall")
+                .env("SQUALL_CLICKHOUSE_PASSWORD", "correct horse"),
+        );
+        Some(Self { child, url })
     }
 
     /// A configuration that names it, and `more` in the same section.

@@ -141,8 +141,7 @@ fn cells(row: &DeadLetterRow, settled: bool) -> Cells {
         detail.push('…');
     }
     let done = match &row.settled {
-        Some((Settled::Replayed, by, _)) => format!("replayed by {}", printable(by)),
-        Some((Settled::Dropped, by, _)) => format!("dropped by {}", printable(by)),
+        Some((done, by, _)) => format!("{} by {}", done.name(), printable(by)),
         None if settled => "open".to_owned(),
         None => String::new(),
     };

@@ -32,13 +32,6 @@ impl Settling {
             Settled::Dropped => "drop",
         }
     }
-
-    fn done(&self) -> &'static str {
-        match self.settled {
-            Settled::Replayed => "replayed",
-            Settled::Dropped => "dropped",
-        }
-    }
 }
 
 /// Settles the letters: a replayed one is in its topic again before it is marked.
@@ -58,7 +51,7 @@ pub(super) async fn run(
     let by_reason = count(&settling, store).await?;
     let all: usize = by_reason.values().sum();
     if all == 0 {
-        println!("{} {}: none matches", counted(0), settling.done());
+        println!("{} {}: none matches", counted(0), settling.settled.name());
         return Ok(());
     }
     let stdin = std::io::stdin();
@@ -70,7 +63,7 @@ pub(super) async fn run(
         let reasons = reasons.join(", ");
         let question = format!("{} {} ({reasons})?", settling.verb(), counted(all));
         if !is_confirmed(&question, &mut stdin.lock())? {
-            bail!("nothing was {}", settling.done());
+            bail!("nothing was {}", settling.settled.name());
         }
     }
     let writer = Writer {
@@ -80,12 +73,12 @@ pub(super) async fn run(
         config,
     };
     let (done, refused) = writer.settle(&settling, store).await?;
-    println!("{} {}", counted(done), settling.done());
+    println!("{} {}", counted(done), settling.settled.name());
     if refused > 0 {
         bail!(
             "{} could not be {}: each is named above",
             counted(refused),
-            settling.done()
+            settling.settled.name()
         );
     }
     Ok(())
@@ -166,7 +159,7 @@ impl Writer {
                 format!(
                     "after {} {}: run the command again for the others",
                     counted(done),
-                    settling.done()
+                    settling.settled.name()
                 )
             };
             let marked = acts.len();

@@ -3,13 +3,13 @@
 use super::plan::{LeftOut, MAX_TEXT, Plan};
 use crate::broker::{Record, topics};
 use crate::domain::{Origin, SourcePartition, Timestamp};
+use crate::faults;
 use crate::store::{Block, Rows, StoredPosition};
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Ranges left out of one block: with eight characters each the plan fits into what Kafka takes, and 50,000 offsets
-/// need no more than eleven, which only a block of many and far ranges has; those are checked by length.
+/// Ranges left out of one block at most; fewer where they are so wide that the plan's text would grow too long.
 const MAX_RANGES: usize = 400;
 /// Bytes of a plan besides its ranges.
 const PLAN_HEAD: usize = 80;
@@ -45,17 +45,12 @@ impl Seen {
 
     /// Whether a record of this origin was here before. If not, it is from now on.
     fn repeats(&mut self, origin: &Origin) -> bool {
-        match self.0.get_mut(&origin.source) {
-            Some(highest) if origin.offset <= *highest => !crate::faults::is_broken("repeats"),
-            Some(highest) => {
-                *highest = origin.offset;
-                false
-            }
-            None => {
-                self.0.insert(origin.source.clone(), origin.offset);
-                false
-            }
+        let highest = self.0.entry(origin.source.clone()).or_insert(i64::MIN);
+        if origin.offset <= *highest {
+            return !faults::is_broken("repeats");
         }
+        *highest = origin.offset;
+        false
     }
 }
 
@@ -125,7 +120,7 @@ impl Gathered {
     }
 
     /// Leaves the next record out.
-    pub fn leave_out(&mut self, arrived: Arrived) {
+    fn leave_out(&mut self, arrived: Arrived) {
         let record = self.count(arrived);
         self.left_out.add(record.offset);
     }

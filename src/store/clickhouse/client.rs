@@ -3,6 +3,7 @@
 use super::error::{explain, lost, unusable};
 use super::schema::Place;
 use crate::config::ClickHouseConfig;
+use crate::faults;
 use crate::store::{StoreError, StoreResult};
 use clickhouse::query::Query;
 use clickhouse::{Client, Compression, RowOwned, RowRead, RowWrite};
@@ -150,9 +151,9 @@ impl Session {
         for (name, value) in ONCE {
             client.set_setting(name, value);
         }
-        for name in self.known().await? {
-            if let Some((name, value)) = ONCE_WHERE_KNOWN.iter().find(|(known, _)| known == name) {
-                client.set_setting(*name, *value);
+        for (name, value) in ONCE_WHERE_KNOWN {
+            if self.knows(name).await? {
+                client.set_setting(name, value);
             }
         }
         for name in ["max_insert_block_size", "min_insert_block_size_rows"] {
@@ -165,17 +166,11 @@ impl Session {
             client.set_setting("insert_quorum_timeout", milliseconds.to_string());
         }
         client.set_setting("insert_deduplication_token", token);
-        if crate::faults::is_broken("token") {
+        if faults::is_broken("token") {
             client.set_setting("insert_deduplication_token", "");
-            for (name, off) in [
-                ("insert_deduplicate", "0"),
-                ("deduplicate_insert", "disable"),
-            ] {
-                if name == "insert_deduplicate"
-                    || self.known().await?.iter().any(|known| known == name)
-                {
-                    client.set_setting(name, off);
-                }
+            client.set_setting("insert_deduplicate", "0");
+            if self.knows("deduplicate_insert").await? {
+                client.set_setting("deduplicate_insert", "disable");
             }
         }
         let writing = async {
@@ -203,13 +198,15 @@ impl Session {
             .await
     }
 
-    async fn known(&self) -> StoreResult<&[String]> {
+    /// Whether this server knows a setting of [`ONCE_WHERE_KNOWN`]; asked once.
+    async fn knows(&self, setting: &str) -> StoreResult<bool> {
         let ask = || {
             let names = ONCE_WHERE_KNOWN.map(|(name, _)| name);
             let sql = "SELECT name FROM system.settings WHERE name IN ?";
             self.all(self.outside(sql).bind(names.as_slice()))
         };
-        Ok(self.known.get_or_try_init(ask).await?)
+        let known: &Vec<String> = self.known.get_or_try_init(ask).await?;
+        Ok(known.iter().any(|known| known == setting))
     }
 
     async fn within<T>(

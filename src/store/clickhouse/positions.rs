@@ -2,21 +2,9 @@
 
 use super::client::Session;
 use crate::domain::SourcePartition;
-use crate::store::{StoreError, StoreResult, StoredPosition};
+use crate::store::{LOGGED, StoreError, StoreResult, StoredPosition};
 use clickhouse::Row;
 use serde::Serialize;
-
-/// Tables whose rows have an offset in one of squall's topics.
-const LOGGED: [&str; 8] = [
-    "posts",
-    "mention_clusters",
-    "alerts",
-    "deliveries",
-    "dead_letters",
-    "feedback",
-    "acknowledgements",
-    "dead_letter_acts",
-];
 
 /// Where a partition of squall's topics stands.
 pub async fn position(

@@ -1,9 +1,7 @@
 //! Rows of the tables that are not made of posts, as they are inserted.
 
 use super::values::{json, millis};
-use crate::domain::{
-    AlertMessage, ControlAct, DeadLetter, Delivery, EntityId, MentionCluster, Settled,
-};
+use crate::domain::{AlertMessage, ControlAct, DeadLetter, Delivery, EntityId, MentionCluster};
 use crate::store::Block;
 use clickhouse::Row;
 use serde::Serialize;
@@ -286,17 +284,10 @@ impl DeadLetterActRow {
             topic: origin.source.topic.to_string(),
             partition: origin.source.partition,
             offset: origin.offset,
-            settled: settled_name(*settled),
+            settled: settled.name(),
             by: by.clone(),
             at: millis(*at),
         })
-    }
-}
-
-fn settled_name(settled: Settled) -> &'static str {
-    match settled {
-        Settled::Replayed => "replayed",
-        Settled::Dropped => "dropped",
     }
 }
 

@@ -2,25 +2,12 @@
 
 use super::client::Session;
 use super::schema::{Engine, TABLES};
-use crate::store::StoreResult;
-
-/// The tables of the contract.
-const TOLD: [&str; 9] = [
-    "posts",
-    "mentions",
-    "mention_clusters",
-    "entity_minutes",
-    "alerts",
-    "deliveries",
-    "campaign_hours",
-    "feedback",
-    "dead_letters",
-];
+use crate::store::{COUNTED, StoreResult};
 
 /// Rows by table. Of those with the same key, where they are one, one counts: what has not been merged yet is no row more.
 pub async fn row_counts(session: &Session) -> StoreResult<Vec<(&'static str, u64)>> {
     let mut counts = Vec::new();
-    for name in TOLD {
+    for name in COUNTED {
         let one_a_key = TABLES
             .iter()
             .any(|table| table.name == name && table.engine != Engine::Plain);

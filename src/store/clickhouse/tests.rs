@@ -2,7 +2,7 @@
 
 use super::testing::Database;
 use super::*;
-use crate::store::contract::{Subject, contract_tests, post, posts_block, run};
+use crate::store::contract::{Subject, contract_tests, post, posts_block, run, varied_post};
 use std::sync::Arc;
 
 mod refusals;
@@ -157,25 +157,11 @@ fn insert_speed() {
     let Some((database, store)) = prepared() else {
         return;
     };
-    let made = |n: i64| {
-        let mut post = post(n);
-        post.event_time = post.event_time + Duration::from_millis(n as u64 * 50);
-        post.id = format!("{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15u64 as i64));
-        post.author.as_mut().unwrap().id = format!("u{}", n * 7919 % 20_000);
-        post.text =
-            "Cramer says the quarter was fine, the guidance was not, and the shares know it. "
-                .into();
-        post.campaigns.truncate((n % 10 == 0) as usize);
-        post.mentions[0].entity = format!("E{}", n * 31 % 500).as_str().into();
-        post.mentions[1].entity = format!("L{}", n % 11).as_str().into();
-        post.mentions.truncate(1 + (n % 2) as usize);
-        post
-    };
     let mut start = 0;
     for length in [10_000, 50_000] {
         let mut total = Duration::ZERO;
         for _ in 0..300_000 / length {
-            let block = posts_block(start, (start..start + length).map(made).collect());
+            let block = posts_block(start, (start..start + length).map(varied_post).collect());
             let began = std::time::Instant::now();
             run(store.insert(&block)).unwrap();
             total += began.elapsed();

@@ -2,20 +2,8 @@
 
 use super::read::{count, source_partition};
 use crate::domain::SourcePartition;
-use crate::store::StoredPosition;
+use crate::store::{LOGGED, StoredPosition};
 use rusqlite::{OptionalExtension, Result, Transaction, params};
-
-/// Tables whose rows have a position in one of squall's logs.
-const LOGGED: [&str; 8] = [
-    "posts",
-    "mention_clusters",
-    "alerts",
-    "deliveries",
-    "dead_letters",
-    "feedback",
-    "acknowledgements",
-    "dead_letter_acts",
-];
 
 /// Where a partition of squall's topics stands.
 pub fn position(

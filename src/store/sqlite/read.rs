@@ -4,7 +4,7 @@ use crate::domain::{
     Author, CampaignId, Delivery, Engagement, EntityId, Mention, Origin, ScoredPost, Sentiment,
     SourcePartition, Timestamp,
 };
-use crate::store::{AlertQuery, AlertRow, MAX_ROWS, PostQuery};
+use crate::store::{AlertQuery, AlertRow, COUNTED, MAX_ROWS, PostQuery};
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Result, Row, ToSql, Transaction, params_from_iter};
 use serde::de::DeserializeOwned;
@@ -35,23 +35,11 @@ pub fn post_count(transaction: &Transaction<'_>) -> Result<u64> {
 
 /// Rows of the tables of the contract.
 pub fn row_counts(transaction: &Transaction<'_>) -> Result<Vec<(&'static str, u64)>> {
-    [
-        "posts",
-        "mentions",
-        "mention_clusters",
-        "entity_minutes",
-        "alerts",
-        "deliveries",
-        "campaign_hours",
-        "feedback",
-        "dead_letters",
-    ]
-    .into_iter()
-    .map(|table| {
+    let counted = |table| {
         let sql = format!("SELECT COUNT(*) FROM {table}");
         Ok((table, transaction.query_row(&sql, (), |row| count(row, 0))?))
-    })
-    .collect()
+    };
+    COUNTED.into_iter().map(counted).collect()
 }
 
 /// Posts, latest event time first, later stored first where times are the same.

@@ -2,7 +2,7 @@
 //! [`insert`](crate::store::Store::insert).
 
 use super::write::{LogPosition, json};
-use crate::domain::{AlertMessage, ControlAct, DeadLetter, Delivery, MentionCluster, Settled};
+use crate::domain::{AlertMessage, ControlAct, DeadLetter, Delivery, MentionCluster};
 use rusqlite::{Result, Transaction, params};
 
 /// A dead letter.
@@ -154,18 +154,11 @@ pub fn control(
                 origin.source.topic,
                 origin.source.partition,
                 origin.offset,
-                settled_name(*settled),
+                settled.name(),
                 by,
                 at.millis(),
                 log,
                 log_offset,
             ]),
-    }
-}
-
-fn settled_name(settled: Settled) -> &'static str {
-    match settled {
-        Settled::Replayed => "replayed",
-        Settled::Dropped => "dropped",
     }
 }

@@ -1,7 +1,7 @@
 //! The contract, and what only SQLite can do wrong.
 
 use super::*;
-use crate::store::contract::{Subject, contract_tests, post, posts_block, run};
+use crate::store::contract::{Subject, contract_tests, post, posts_block, run, varied_post};
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
@@ -301,24 +301,10 @@ fn many_may_read_while_one_writes() {
 #[ignore = "prints figures, proves nothing"]
 fn insert_speed() {
     let (_folder, path, store) = database();
-    let made = |n: i64| {
-        let mut post = post(n);
-        post.event_time = post.event_time + Duration::from_millis(n as u64 * 50);
-        post.id = format!("{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15u64 as i64));
-        post.author.as_mut().unwrap().id = format!("u{}", n * 7919 % 20_000);
-        post.text =
-            "Cramer says the quarter was fine, the guidance was not, and the shares know it. "
-                .into();
-        post.campaigns.truncate((n % 10 == 0) as usize);
-        post.mentions[0].entity = format!("E{}", n * 31 % 500).as_str().into();
-        post.mentions[1].entity = format!("L{}", n % 11).as_str().into();
-        post.mentions.truncate(1 + (n % 2) as usize);
-        post
-    };
     let mut slowest = Duration::ZERO;
     let mut total = Duration::ZERO;
     for start in (0..100_000).step_by(5000) {
-        let block = posts_block(start, (start..start + 5000).map(made).collect());
+        let block = posts_block(start, (start..start + 5000).map(varied_post).collect());
         let began = std::time::Instant::now();
         run(store.insert(&block)).unwrap();
         slowest = slowest.max(began.elapsed());
