@@ -126,9 +126,10 @@ async fn all(options: Options) -> anyhow::Result<bool> {
     let totals = std::mem::take(&mut *shared.totals.lock().expect("no worker has panicked"));
     let missed = std::mem::take(&mut *shared.missed.lock().expect("no worker has panicked"));
     totals.print(begun.elapsed());
-    for seed in &totals.failed {
+    for outcome in &totals.failed {
+        let seed = outcome.seed;
         println!(
-            "seed {seed} failed: its logs are in {}; again: make chaos RUNS=1 SEED={seed}",
+            "{outcome}\n    its logs are in {}; again: make chaos RUNS=1 SEED={seed}",
             shared.folder.join(format!("seed-{seed}")).display()
         );
     }
@@ -164,8 +165,9 @@ async fn work(shared: Arc<Shared>, server: Server) -> anyhow::Result<()> {
         let keep = match job {
             Job::Run(seed) => {
                 let outcome = driver::run(&place, *seed).await;
-                finish(&shared, &folder, &outcome)?;
-                !outcome.is_ok()
+                let keep = !outcome.is_ok();
+                finish(&shared, &folder, outcome)?;
+                keep
             }
             Job::Broken(scenario) => {
                 let outcome = scenarios::run(&place, *scenario).await;
@@ -190,7 +192,7 @@ async fn work(shared: Arc<Shared>, server: Server) -> anyhow::Result<()> {
 }
 
 /// Tells what came of a run and counts it; what is to be read after a failure is kept with its logs.
-fn finish(shared: &Shared, folder: &Path, outcome: &Outcome) -> std::io::Result<()> {
+fn finish(shared: &Shared, folder: &Path, outcome: Outcome) -> std::io::Result<()> {
     println!("{outcome}");
     if !outcome.is_ok() {
         std::fs::write(folder.join("outcome.txt"), outcome.to_string())?;

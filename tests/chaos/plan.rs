@@ -38,19 +38,20 @@ pub struct Plan {
 }
 
 /// A point, how often it comes about, and how rarely it is chosen.
-const KILLS: [(&str, u32, u32); 12] = [
+const KILLS: [(&str, u32, u32); 13] = [
     ("score.produced", 500, 3),
     ("store.planning", 25, 2),
     ("store.planned", 25, 4),
     ("store.inserted", 25, 4),
-    ("store.committed", 25, 2),
+    ("store.committed", 25, 4),
     ("commit.sending", 25, 2),
     ("detect.decided", 500, 3),
     ("detect.saving", 8, 3),
     ("detect.saved", 8, 3),
-    ("notify.saved", 12, 2),
-    ("notify.sending", 12, 2),
-    ("notify.delivered", 12, 2),
+    ("notify.saved", 4, 3),
+    ("notify.sending", 4, 3),
+    ("notify.delivered", 4, 3),
+    ("notify.written", 4, 3),
 ];
 
 impl Plan {

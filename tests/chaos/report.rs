@@ -10,8 +10,6 @@ pub struct Outcome {
     pub seed: u64,
     /// What is not as it should be; empty when all is well.
     pub failures: Vec<String>,
-    /// What is not as it should be because of a known defect.
-    pub known: Vec<String>,
     pub seconds: f64,
     /// Records written to the sources.
     pub sent: usize,
@@ -74,9 +72,6 @@ impl fmt::Display for Outcome {
         for failure in &self.failures {
             write!(f, "\n    {failure}")?;
         }
-        for defect in &self.known {
-            write!(f, "\n    known defect: {defect}")?;
-        }
         Ok(())
     }
 }
@@ -96,7 +91,8 @@ fn listed(hits: &BTreeMap<String, u64>) -> String {
 #[derive(Debug, Default)]
 pub struct Totals {
     runs: usize,
-    pub failed: Vec<u64>,
+    /// Those that failed, to be told of once more at the end.
+    pub failed: Vec<Outcome>,
     sent: usize,
     lost: usize,
     doubled: usize,
@@ -109,11 +105,8 @@ pub struct Totals {
 
 impl Totals {
     /// Counts one.
-    pub fn add(&mut self, outcome: &Outcome) {
+    pub fn add(&mut self, outcome: Outcome) {
         self.runs += 1;
-        if !outcome.is_ok() {
-            self.failed.push(outcome.seed);
-        }
         self.sent += outcome.sent;
         self.lost += outcome.lost;
         self.doubled += outcome.doubled;
@@ -123,6 +116,9 @@ impl Totals {
         self.ended += outcome.ended.len();
         for (name, count) in &outcome.hits {
             *self.hits.entry(name.clone()).or_default() += count;
+        }
+        if !outcome.is_ok() {
+            self.failed.push(outcome);
         }
     }
 
