@@ -72,7 +72,7 @@ impl Broker {
         Ok(Self { child, address })
     }
 
-    /// Whether it still lives: the mock cluster may fail too.
+    /// Whether it still lives.
     pub fn lives(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

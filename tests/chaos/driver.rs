@@ -32,21 +32,27 @@ pub async fn run(place: &Place<'_>, seed: u64) -> Outcome {
 }
 
 async fn attempt(place: &Place<'_>, seed: u64, outcome: &mut Outcome) -> anyhow::Result<()> {
-    let mut plan = Plan::new(seed);
     let mut stage = Stage::new(place).await?;
+    let played = play(&mut stage, seed, outcome).await;
+    outcome.broker_ended = !stage.broker_lives();
+    played
+}
+
+async fn play(stage: &mut Stage<'_>, seed: u64, outcome: &mut Outcome) -> anyhow::Result<()> {
+    let mut plan = Plan::new(seed);
     let mut feed = Feed::new(seed, STEPS);
     for slot in 0..2 {
         stage.start(slot, &plan.faults())?;
     }
-    disturb(&mut stage, &mut plan, &mut feed).await?;
-    settle(&mut stage).await?;
+    disturb(stage, &mut plan, &mut feed).await?;
+    settle(stage).await?;
     end(stage, "", outcome).await
 }
 
 /// What every run ends with: the rest is worked through, the processes are told to end, everything is checked.
 /// `faults` are those of processes that are started meanwhile.
-pub async fn end(mut stage: Stage<'_>, faults: &str, outcome: &mut Outcome) -> anyhow::Result<()> {
-    let behind = work_through(&mut stage, faults).await?;
+pub async fn end(stage: &mut Stage<'_>, faults: &str, outcome: &mut Outcome) -> anyhow::Result<()> {
+    let behind = work_through(stage, faults).await?;
     if behind.is_empty() {
         outcome.failures.extend(stage.end_all().await);
     } else {
@@ -54,8 +60,8 @@ pub async fn end(mut stage: Stage<'_>, faults: &str, outcome: &mut Outcome) -> a
             .failures
             .push(format!("not worked through: {}", behind.join(", ")));
     }
-    let checked = check::check(&mut stage, outcome).await;
-    if checked.is_err() || !outcome.is_ok() {
+    let checked = check::check(stage, outcome).await;
+    if (checked.is_err() || !outcome.is_ok()) && stage.broker_lives() {
         let (broker, folder) = (stage.setup.broker.clone(), stage.setup.folder.clone());
         tokio::task::spawn_blocking(move || kafka::dump(&broker, &folder)).await??;
     }

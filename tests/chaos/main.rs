@@ -69,6 +69,9 @@ fn ended(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
+/// How often a run is made before the broker's end counts as a failure.
+const ATTEMPTS: usize = 3;
+
 /// One thing to be done.
 #[derive(Debug, Clone, Copy)]
 enum Job {
@@ -146,49 +149,62 @@ async fn all(options: Options) -> anyhow::Result<bool> {
 /// Takes one job after the other.
 async fn work(shared: Arc<Shared>, server: Server) -> anyhow::Result<()> {
     while let Some(job) = shared.jobs.get(shared.next.fetch_add(1, Ordering::Relaxed)) {
-        let name = match job {
-            Job::Run(seed) => format!("seed-{seed}"),
-            Job::Broken(scenario) => format!("broken-{}", scenario.promise()),
-        };
-        let folder = shared.folder.join(&name);
-        let database = server.database(&format!(
-            "chaos_{}_{}",
-            std::process::id(),
-            name.replace('-', "_")
-        ))?;
-        let place = Place {
-            folder: &folder,
-            program: &shared.program,
-            model: &shared.model,
-            database: &database,
-        };
-        let keep = match job {
-            Job::Run(seed) => {
-                let outcome = driver::run(&place, *seed).await;
-                let keep = !outcome.is_ok();
-                finish(&shared, &folder, outcome)?;
-                keep
-            }
-            Job::Broken(scenario) => {
-                let outcome = scenarios::run(&place, *scenario).await;
-                println!("broken={}: {outcome}", scenario.promise());
-                let noticed = outcome.doubled > 0;
-                if !noticed {
-                    shared
-                        .missed
-                        .lock()
-                        .expect("no worker has panicked")
-                        .push(*scenario);
-                }
-                !noticed
-            }
-        };
-        database.drop().await?;
-        if !keep {
-            std::fs::remove_dir_all(&folder)?;
+        let mut attempts = 1;
+        while !perform(&shared, &server, *job, attempts == ATTEMPTS).await? {
+            attempts += 1;
         }
     }
     Ok(())
+}
+
+/// Does one job. False when it says nothing, because the broker has ended by itself; the `last` attempt counts all the same.
+async fn perform(shared: &Shared, server: &Server, job: Job, last: bool) -> anyhow::Result<bool> {
+    let name = match job {
+        Job::Run(seed) => format!("seed-{seed}"),
+        Job::Broken(scenario) => format!("broken-{}", scenario.promise()),
+    };
+    let folder = shared.folder.join(&name);
+    let database = server.database(&format!(
+        "chaos_{}_{}",
+        std::process::id(),
+        name.replace('-', "_")
+    ))?;
+    let place = Place {
+        folder: &folder,
+        program: &shared.program,
+        model: &shared.model,
+        database: &database,
+    };
+    let mut judged = true;
+    let keep = match job {
+        Job::Run(seed) => {
+            let outcome = driver::run(&place, seed).await;
+            judged = last || !outcome.broker_ended;
+            let keep = judged && !outcome.is_ok();
+            if judged {
+                finish(shared, &folder, outcome)?;
+            } else {
+                println!("seed {seed}: librdkafka's mock broker has failed: the run is made again");
+                shared.totals.lock().expect("no worker has panicked").again += 1;
+            }
+            keep
+        }
+        Job::Broken(scenario) => {
+            let outcome = scenarios::run(&place, scenario).await;
+            println!("broken={}: {outcome}", scenario.promise());
+            let noticed = outcome.doubled > 0;
+            if !noticed {
+                let mut missed = shared.missed.lock().expect("no worker has panicked");
+                missed.push(scenario);
+            }
+            !noticed
+        }
+    };
+    database.drop().await?;
+    if !keep {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    Ok(judged)
 }
 
 /// Tells what came of a run and counts it; what is to be read after a failure is kept with its logs.

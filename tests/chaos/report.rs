@@ -10,6 +10,8 @@ pub struct Outcome {
     pub seed: u64,
     /// What is not as it should be; empty when all is well.
     pub failures: Vec<String>,
+    /// Whether the broker ended by itself: the run says nothing, and is made again.
+    pub broker_ended: bool,
     pub seconds: f64,
     /// Records written to the sources.
     pub sent: usize,
@@ -100,6 +102,8 @@ pub struct Totals {
     alerts: usize,
     redelivered: usize,
     ended: usize,
+    /// Runs made again, because the broker had ended by itself.
+    pub again: usize,
     hits: BTreeMap<String, u64>,
 }
 
@@ -126,7 +130,8 @@ impl Totals {
     pub fn print(&self, duration: Duration) {
         println!(
             "{} runs in {:.0} s, {} failed; {} records sent, {} lost, {} doubled, {} repeats dropped; {} alert messages, \
-             {} deliveries repeated under their id; {} processes ended by themselves",
+             {} deliveries repeated under their id; {} processes ended by themselves; {} runs made again, because \
+             librdkafka's mock broker had failed",
             self.runs,
             duration.as_secs_f64(),
             self.failed.len(),
@@ -137,6 +142,7 @@ impl Totals {
             self.alerts,
             self.redelivered,
             self.ended,
+            self.again,
         );
         for (name, count) in &self.hits {
             println!("    {count:6} x {name}");

@@ -92,7 +92,7 @@ async fn sequence(
             stage.start(0, &format!("{faults};kill=score.produced@100"))?;
         }
     }
-    driver::end(stage, faults, outcome).await
+    driver::end(&mut stage, faults, outcome).await
 }
 
 fn steps(stage: &mut Stage<'_>, feed: &mut Feed, count: usize) -> anyhow::Result<()> {

@@ -35,10 +35,18 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Writes what all processes read: once, since they may read it at any time.
+    pub fn write_dictionary(&self) -> io::Result<()> {
+        std::fs::write(self.dictionary(), crate::posts::DICTIONARY)
+    }
+
+    fn dictionary(&self) -> PathBuf {
+        self.folder.join("entities.csv")
+    }
+
     /// Writes the configuration of one process and returns its path.
     pub fn config_of(&self, process: &str) -> io::Result<PathBuf> {
-        let dictionary = self.folder.join("entities.csv");
-        std::fs::write(&dictionary, crate::posts::DICTIONARY)?;
+        let dictionary = self.dictionary();
         let data = self.folder.join(process);
         let Self {
             model,

@@ -85,6 +85,7 @@ impl<'a> Stage<'a> {
             database: place.database.name.clone(),
             receiver: receiver.address.clone(),
         };
+        setup.write_dictionary()?;
         // The proxy runs on these threads too.
         tokio::task::block_in_place(|| process::migrate(&setup))?;
         let slot = |name| Slot {
@@ -213,6 +214,12 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Whether the broker still lives: librdkafka's mock cluster fails an assertion of its own when a member that was
+    /// paused joins its group while its last request to join is not answered.
+    pub fn broker_lives(&mut self) -> bool {
+        self.broker.lives()
+    }
+
     /// Continues the paused whose time has come, and starts others in the places of those that have ended: `next` says
     /// with which faults, and how long after the end.
     pub fn look_after(
@@ -229,7 +236,8 @@ impl<'a> Stage<'a> {
             if let Some(status) = status {
                 slot.process = None;
                 if is_unasked(status, slot.ending) {
-                    self.ended.push(format!("{}: {status}", slot.name));
+                    let said = last_line(&self.setup.log_of(slot.name));
+                    self.ended.push(format!("{}: {status}: {said}", slot.name));
                 }
                 let slot = &mut self.slots[index];
                 slot.start_at = (index != THIRD).then(|| now + next().1);
@@ -247,9 +255,17 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Tells all processes to end and waits for it; returns what did not go well.
+    /// Tells all processes to end and waits for it; returns what did not go well. A fault that was armed before may still
+    /// kill one.
     pub async fn end_all(&mut self) -> Vec<String> {
         let until = Instant::now() + END;
+        let log = self.setup.faults_log();
+        let kills = move || {
+            let log = std::fs::read_to_string(&log).unwrap_or_default();
+            log.lines().filter(|line| line.starts_with("kill")).count()
+        };
+        let killed_before = kills();
+        let mut killed = 0;
         let mut failures = Vec::new();
         for slot in 0..self.slots.len() {
             self.end(slot);
@@ -268,6 +284,9 @@ impl<'a> Stage<'a> {
             };
             match status {
                 Some(status) if status.success() => {}
+                Some(status) if status.code().is_none() && kills() > killed_before + killed => {
+                    killed += 1;
+                }
                 Some(status) => {
                     failures.push(format!("{} has not ended well: {status}", slot.name))
                 }
@@ -276,6 +295,12 @@ impl<'a> Stage<'a> {
         }
         failures
     }
+}
+
+/// What a process has said last.
+fn last_line(log: &Path) -> String {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    log.lines().last().unwrap_or_default().to_owned()
 }
 
 /// Whether a process has ended although nobody made it.
