@@ -12,6 +12,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A consumer that was silent for so long is taken for dead, unless `kafka.client` says otherwise.
+pub(super) const SESSION_TIMEOUT_MS: &str = "10000";
+
 /// How long the first contact may take.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
 
@@ -247,6 +250,14 @@ impl Connection {
 
     /// Settings of a client: squall's defaults, over them the user's own. Those that correctness rests on the
     /// configuration does not let through.
+    /// After so long without a word a consumer is taken for dead (`session.timeout.ms`).
+    pub fn session_timeout(&self) -> Duration {
+        let settings = self.settings(&[("session.timeout.ms", SESSION_TIMEOUT_MS)]);
+        let millis = settings.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
+        // What is no number was refused by the consumer's client.
+        Duration::from_millis(millis.unwrap_or_default())
+    }
+
     pub(super) fn settings(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut settings = ClientConfig::new();
         settings

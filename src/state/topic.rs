@@ -26,9 +26,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
 
-/// Three times the session timeout of a consumer: whoever still owns a partition so long after another has claimed its
-/// state really does.
-const OUTWAIT: Duration = Duration::from_secs(30);
+/// Whoever still owns a partition so many session timeouts of a consumer after another has claimed its state really does.
+const OUTWAIT: u32 = 3;
 
 /// Every value begins with this: the format of what follows.
 const FORMAT: u8 = b'1';
@@ -98,12 +97,12 @@ impl TopicState {
         like: &'static str,
     ) -> Self {
         Self {
+            outwait: connection.session_timeout() * OUTWAIT,
             connection,
             producer,
             role,
             topic,
             like,
-            outwait: OUTWAIT,
             partitions: Mutex::default(),
         }
     }

@@ -277,6 +277,38 @@ async fn a_burst_of_bad_news_becomes_one_signed_alert() {
 }
 
 #[test]
+fn an_alert_that_is_open_when_the_service_ends_goes_on_after_the_next_start() {
+    let setup = Setup::new("");
+    let burst = |posts: std::ops::Range<usize>| {
+        let lines = posts.map(|n| {
+            json!({"text": BAD_NEWS[n], "author": {"id": format!("a{n}")}}).to_string() + "\n"
+        });
+        replay(
+            &setup,
+            &setup.write("burst.jsonl", lines.collect::<String>().as_bytes()),
+        );
+    };
+    let lives = "select count(distinct alert_id) from alerts where entity = 'BA'";
+    let opened = "select count(*) from alerts where entity = 'BA' and kind = 'opened'";
+    let messages = "select count(*) from alerts where entity = 'BA'";
+
+    let service = Service::start(&setup);
+    replay(&setup, &setup.write("quiet.jsonl", &quiet_hours()));
+    setup.wait_for(POSTS, 180);
+    burst(0..10);
+    until("an alert is open", || setup.count(opened) == 1);
+    service.stop();
+    let before = setup.count(messages);
+
+    let service = Service::start(&setup);
+    burst(10..20);
+    until("it is updated", || setup.count(messages) > before);
+    service.stop();
+    assert_eq!(setup.count(POSTS), 200);
+    assert_eq!((setup.count(opened), setup.count(lives)), (1, 1));
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     // A receiver that accepts connections and never answers keeps the drain waiting.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -7,6 +7,7 @@
 mod books;
 mod poll;
 
+use super::client::SESSION_TIMEOUT_MS;
 use super::{BrokerError, Connection, lock};
 use crate::domain::Timestamp;
 use books::{Books, Context, Request};
@@ -149,7 +150,7 @@ impl Consumer {
             ("enable.auto.offset.store", "false"),
             ("auto.offset.reset", "earliest"),
             ("partition.assignment.strategy", "cooperative-sticky"),
-            ("session.timeout.ms", "10000"),
+            ("session.timeout.ms", SESSION_TIMEOUT_MS),
             ("heartbeat.interval.ms", "1000"),
             ("queued.max.messages.kbytes", "4096"),
             // How long a full queue is left alone after it has room again: the default, a second, would be most of it.
