@@ -253,7 +253,9 @@ impl Connection {
     /// After so long without a word a consumer is taken for dead (`session.timeout.ms`).
     pub fn session_timeout(&self) -> Duration {
         let settings = self.settings(&[("session.timeout.ms", SESSION_TIMEOUT_MS)]);
-        let millis = settings.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
+        let millis = settings
+            .get("session.timeout.ms")
+            .and_then(|ms| ms.parse().ok());
         // What is no number was refused by the consumer's client.
         Duration::from_millis(millis.unwrap_or_default())
     }

@@ -15,8 +15,10 @@ const STEPS: usize = 110;
 const STEP: Duration = Duration::from_millis(70);
 /// How often the driver looks after its processes.
 const LOOK: Duration = Duration::from_millis(30);
-/// How long the rest may take when nothing goes wrong any more.
+/// How long the rest may stand still when nothing goes wrong any more; a busy machine is slow, but goes on.
 const REST: Duration = Duration::from_secs(60);
+/// How long it may take in all.
+const MOST: Duration = Duration::from_secs(600);
 
 /// Runs the plan of a seed.
 pub async fn run(place: &Place<'_>, seed: u64) -> Outcome {
@@ -116,9 +118,10 @@ async fn settle(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 }
 
 /// Waits until every role has committed everything that was there when those before it had. Returns what is behind
-/// when that takes too long.
+/// when nothing moves for too long.
 pub async fn work_through(stage: &mut Stage<'_>, faults: &str) -> anyhow::Result<Vec<String>> {
-    let until = Instant::now() + REST;
+    let until = Instant::now() + MOST;
+    let mut moved = (Instant::now(), Vec::new());
     stage.written().await?;
     for (role, topics) in kafka::stages() {
         let broker = stage.setup.broker.clone();
@@ -131,8 +134,12 @@ pub async fn work_through(stage: &mut Stage<'_>, faults: &str) -> anyhow::Result
             if behind.is_empty() {
                 break;
             }
-            if Instant::now() > until {
-                return Ok(behind.iter().map(ToString::to_string).collect());
+            let behind: Vec<String> = behind.iter().map(ToString::to_string).collect();
+            if behind != moved.1 {
+                moved = (Instant::now(), behind);
+            }
+            if moved.0.elapsed() > REST || Instant::now() > until {
+                return Ok(moved.1);
             }
             tokio::time::sleep(LOOK * 4).await;
         }
