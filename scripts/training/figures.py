@@ -25,7 +25,7 @@ RATES = tuple(
 )  # fmt: skip
 COUNTS = ("passengers", "subscribers", "customers", "cars sold", "tonnes shipped", "users", "parcels", "hotel nights", "homes sold")
 
-LOSSES = ("net loss", "operating loss", "loss", "pretax loss", "loss before taxes", "EBIT loss")
+LOSSES = ("net loss", "loss", "pretax loss", "loss before taxes", "quarterly loss")
 UP = "rose|grew|increased|climbed|went up|advanced|improved|jumped|was up"
 DOWN = "fell|declined|decreased|dropped|went down|slipped|shrank|slid|was down"
 PERIODS = (

@@ -25,6 +25,7 @@ SEED = "squall"
 # more, since most of what comes in is neutral.
 MOST, EACH, NEUTRAL = 22, 2.1, 1.7
 FIGURES = 2700
+CHATS = ("slang", "sarcasm", "customers say")
 
 
 def templates():
@@ -78,9 +79,9 @@ def fill(sign, template, rng):
     return text, entities
 
 
-def finish(text, entities, sign, rng):
-    """The text as it may come in: as a headline, a sentence, a post. The same for all labels."""
-    style = rng.random()
+def finish(text, entities, sign, rng, chat):
+    """The text as it may come in: as a headline, a sentence, a post; a chat only as a post. The same for all labels."""
+    style = rng.choice((rng.uniform(0, 0.6), rng.uniform(0.86, 1))) if chat else rng.random()
     keep = tuple(entity["name"] for entity in entities)
     if style < 0.62 or text.startswith("$"):
         text = text[0].upper() + text[1:] if not text.startswith(keep) else text
@@ -89,9 +90,9 @@ def finish(text, entities, sign, rng):
     elif style < 0.78:
         text = text + rng.choice((" - Reuters", " - report", ": FT", " (Dow Jones)", " - source", " via @newswire"))
     elif style < 0.82:
-        text = text if text.endswith("?") else text + "."
+        text = text if text.endswith(("?", ".")) else text + "."
     elif style < 0.86:
-        text = text if text.endswith("?") else text + ". " + slots.fill(rng.choice(slots.BESIDE), rng)
+        text = (text if text.endswith(("?", ".")) else text + ".") + " " + slots.fill(rng.choice(slots.BESIDE), rng)
     elif style < 0.92:
         text = text + rng.choice((" #stocks", " #markets", " #news", " #finance #trading", " #investing"))
     else:
@@ -122,7 +123,7 @@ def generate():
             return False
         texts.add(text)
         shapes[shape] += 1
-        rows.append({**finish(text, entities, sign, rng), "type": kind})
+        rows.append({**finish(text, entities, sign, rng, kind in CHATS), "type": kind})
         return True
 
     for kind, sign, template in templates():

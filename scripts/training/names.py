@@ -23,7 +23,8 @@ _NOT = {
     "Calix", "Camden", "Cadence", "Wesley", "Halley", "Marwell", "Lorenz", "Melrose", "Renwick", "Olympus", "Volvik",
     "Kellogg", "Linden", "Merrick", "Hamilton", "Colgate", "Garden", "Malden", "Delphi", "Marine", "Moretown", "Ulta",
     "Tarmac", "Carbury", "Cadbury", "Palace", "Pallet", "Solace", "Melody", "Karen", "Warren", "Harley", "Hollywood",
-    "Malware", "Morwell", "Santander", "Persimmon", "Terex", "Belden", "Talwin", "Calwell", "Wellwood", "Norada",
+    "Malware", "Morwell", "Santander", "Persimmon", "Terex", "Belden", "Talwin", "Calwell", "Wellwood", "Norada", "Seven", "Yellow", "Holton", "Dunham", "Alden", "Wenham", "Barlow", "Harlow", "Marlow", "Balmoral",
+    "Telegate", "Casino", "Lancaster", "Saline", "Marina", "Radical", "Baroda",
 }
 
 

@@ -19,8 +19,8 @@ LISTS = {
     "Egypt|Romania|Dubai|Zurich|Finland|Jakarta|Mexico",
     "month": "January|February|March|April|May|June|July|August|September|October|November|December",
     "day": "Monday|Tuesday|Wednesday|Thursday|Friday",
-    "period": "Q1|Q2|Q3|Q4|first-quarter|second-quarter|third-quarter|first-half|full-year|the quarter|the half-year|"
-    "the year|nine months",
+    "period": "Q1|Q2|Q3|Q4|the quarter|the first quarter|the third quarter|the half-year|the year|the nine months|2025",
+    "quarter": "Q1|Q2|Q3|Q4|first-quarter|second-quarter|third-quarter|first-half|full-year|nine-month|quarterly",
     "talks": "talks with lenders|rescue talks|talks with a buyer|negotiations with banks|a refinancing",
     "badreason": "weak demand|higher costs|falling prices|a price war|lost customers|supply trouble|tariffs|rising debt|"
     "slow sales|cancelled orders|a strike|bad weather|weak consumer|soft advertising|project losses|"
@@ -102,7 +102,7 @@ def number(slot, rng):
         "pct": lambda: f"{rng.choice((2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 14, 17, 20, 23, 28, 35))}{rng.choice(('%', '%', ' percent', ' pc'))}",
         "smallpct": lambda: f"{rng.choice((0.3, 0.5, 0.8, 1, 1.2, 1.5, 2, 2.5, 3))}{rng.choice(('%', '%', ' percent'))}",
         "premium": lambda: f"{rng.choice((18, 22, 25, 30, 34, 40, 55))}%",
-        "count": lambda: rng.choice(("120", "300", "450", "800", "1,100", "2,400", "5,000", "a fifth of its", "hundreds of")),
+        "count": lambda: rng.choice(("120", "300", "450", "800", "1,100", "2,400", "5,000", "75", "640", "1,750")),
         "count2": lambda: rng.choice(("two", "three", "four", "five", "six", "seven", "nine", "12", "18")),
         "bigcount": lambda: rng.choice(("4,200", "12,000", "30,000", "85,000", "140,000", "1.2 million", "2 million", "3.4m")),
         "small": lambda: str(rng.randint(3, 60)),
