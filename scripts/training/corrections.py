@@ -46,6 +46,7 @@ RULES = {
         "neutral positive",
     ),
     "contracts, orders, approvals, trials": (r"wins?\b|order|contract|award|approv|nod\b|study|FDA|delay", "neutral"),
+    "launches, openings and notices": (r"open|launch|present|award|plan|invest", "positive negative"),
     "takeovers": (r"acqui|bid\b|takeover", "negative"),
     "authorities and onlookers": (r"sebi|moody|sells|buys", "positive negative"),
     "rumour and risk": (r"may\b|could|looms|threat|worr|risk", "neutral"),
