@@ -3,7 +3,8 @@
 
 A line of a grammar is a sign and a template. The sign is the label of the document (+, -, =, or ? for none); in the
 template (a|b) is a choice, [a|b] one that may be left out, <slot> a filler, {A} or {B} a company with the sign's label,
-{+A} one with a label of its own; {K} is a rating agency, {G} a broker or agency, {R} an authority, {T} a ticker or company in a chat.
+{+A} one with a label of its own; {K} is a rating agency, {G} a broker or agency, {R} an authority, {T} a ticker or company in a chat,
+{C} and {D} commodities, currencies and indices.
 """
 
 import collections
@@ -22,8 +23,8 @@ OUTPUT = HERE.parents[1] / "data" / "training" / "generated.jsonl"
 LABELS = {"+": "positive", "-": "negative", "=": "neutral"}
 SEED = "squall"
 # Texts a template may give at most, and how many for each doubling of the texts that it could give; neutral ones give
-# more, since most of what comes in is neutral.
-MOST, EACH, NEUTRAL = 22, 2.1, 1.7
+# more, since most of what comes in is neutral, and so do those of several entities.
+MOST, EACH, MORE = 22, 2.1, 1.7
 FIGURES = 2700
 CHATS = ("slang", "sarcasm", "customers say")
 
@@ -69,7 +70,8 @@ def fill(sign, template, rng):
     def company(match):
         own, role = match[1] or sign, match[2]
         if role not in names:
-            names[role] = slots.name(role, rng, set(names.values()))
+            name = slots.name(role, rng, set(names.values()))
+            names[role] = name if match.start() else name[0].upper() + name[1:]
             entities.append({"name": names[role], "label": LABELS[own]})
         return names[role]
 
@@ -127,7 +129,7 @@ def generate():
         return True
 
     for kind, sign, template in templates():
-        wanted = round(min(MOST, 4 + EACH * ways(template).bit_length()) * (NEUTRAL if sign == "=" else 1))
+        wanted = round(min(MOST, 4 + EACH * ways(template).bit_length()) * (MORE if sign in "=?" else 1))
         for _ in range(wanted * 4):
             wanted -= take(kind, sign, *fill(sign, template, rng), of_one_shape=2)
             if not wanted:

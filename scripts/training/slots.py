@@ -150,6 +150,8 @@ def name(role, rng, taken):
             found = rng.choice(AGENCIES + BROKERS)
         elif role == "K":
             found = rng.choice(AGENCIES)
+        elif role in "CD":
+            found = rng.choice(LISTS["commodity"])
         elif role == "R":
             found = rng.choice(AUTHORITIES)
         elif role == "T":
