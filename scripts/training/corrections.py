@@ -31,7 +31,7 @@ RULES = {
     "layoffs and closures": (r"layoff|lays off|job cuts|clos(es|ing)|suspend|shut", "neutral positive"),
     "plain net loss": (r"\bloss(es)?\b", "neutral positive"),
     "loss that changes": (r"loss.*(narrow|shrink|halve)|(narrow|halve).*loss", "neutral negative"),
-    "up and down": (r"\b(up|down|rises?|rose|falls?|fell|gains?|slips?|low|high|record)\b", "neutral positive negative"),
+    "up and down": (r"\b(up|down|rises?|falls?|gains?|slips?|low|high|record)\b", "neutral positive negative"),
     "number without direction": (r"(profit|net|PAT) (at|of)", "positive"),
     "against expectation": (r"beat|miss|consensus|in-line|estimates", "neutral positive"),
     "guidance and forecasts": (r"guidance|outlook|forecast|expect|likely|may|can", "neutral positive"),

@@ -2,15 +2,16 @@
 
 import slots
 
-# What is measured: (name, is more better, is it money).
+# What is measured: (name, is more better).
 MEASURES = tuple(
-    (name, better, money)
-    for better, money, names in (
-        (True, True, "net sales|sales|revenue|turnover|operating profit|net profit|profit before taxes|pretax profit|EBIT|"
-         "EBITDA|net income|order intake|order book|order backlog|gross profit|operating income|cash flow|free cash flow|"
-         "rental income|premium income|interest income|adjusted profit|orders received|comparable sales"),
-        (False, True, "net debt|operating costs|loan losses|energy costs|claims|impairments|operating expenses|inventories|"
-         "interest costs|bad debt|material costs|warranty costs|provisions for bad loans"),
+    (name, better)
+    for better, names in (
+        (True, "net sales|sales|revenue|turnover|operating profit|net profit|profit before taxes|pretax profit|EBIT|"
+         "EBITDA|net income|order intake|order book|order backlog|gross profit|operating income|cash flow|"
+         "free cash flow|rental income|premium income|interest income|adjusted profit|orders received|"
+         "comparable sales"),
+        (False, "net debt|operating costs|loan losses|energy costs|claims|impairments|operating expenses|"
+         "inventories|interest costs|bad debt|material costs|warranty costs|provisions for bad loans"),
     )
     for name in names.split("|")
 )  # fmt: skip
@@ -19,11 +20,15 @@ RATES = tuple(
     for better, names in (
         (True, "operating margin|gross margin|EBITDA margin|market share|occupancy|load factor|return on equity|"
          "capacity use|net interest margin|customer retention"),
-        (False, "churn|vacancy rate|default rate|combined ratio|cost-income ratio|scrap rate|bad loan ratio|unit costs per sale"),
+        (False, "churn|vacancy rate|default rate|combined ratio|cost-income ratio|scrap rate|bad loan ratio|"
+         "unit costs per sale"),
     )
     for name in names.split("|")
 )  # fmt: skip
-COUNTS = ("passengers", "subscribers", "customers", "cars sold", "tonnes shipped", "users", "parcels", "hotel nights", "homes sold")
+COUNTS = (
+    "passengers", "subscribers", "customers", "cars sold", "tonnes shipped", "users", "parcels", "hotel nights",
+    "homes sold",
+)  # fmt: skip
 
 LOSSES = ("net loss", "loss", "pretax loss", "loss before taxes", "quarterly loss")
 UP = "rose|grew|increased|climbed|went up|advanced|improved|jumped|was up"
@@ -42,7 +47,7 @@ def values(rng):
     """What is measured, whether more of it is better, and a lower and a higher value of it."""
     kind = rng.random()
     if kind < 0.68:
-        measure, better, _ = rng.choice(MEASURES)
+        measure, better = rng.choice(MEASURES)
         return measure, better, *slots.pair(rng)
     if kind < 0.88:
         measure, better = rng.choice(RATES)
@@ -63,7 +68,7 @@ def comparison(rng):
     """A text of figures: its sign, the text and its entity."""
     name = slots.name("A", rng, set())
     measure, better, low, high = earnings_per_share(rng) if rng.random() < 0.1 else values(rng)
-    plural = measure.endswith(("s", "sold", "shipped")) and measure not in ("gross", "EBITDAs") or measure in COUNTS
+    plural = measure.endswith("s") and measure != "profit before taxes" or measure in COUNTS
     was = "were" if plural else "was"
     period, earlier = rng.choice(PERIODS), rng.choice(EARLIER)
     kind = rng.random()
@@ -142,7 +147,8 @@ def loss(rng, name):
     profit = what.replace("loss", "profit")
     kind = rng.choice(("alone", "wider", "narrower", "into", "out of"))
     now, then = (high, low) if kind == "wider" else (low, high)
-    verb = rng.choice(("widened", "grew", "rose", "increased") if kind == "wider" else ("narrowed", "shrank", "fell", "decreased"))
+    verbs = "widened|grew|rose|increased" if kind == "wider" else "narrowed|shrank|fell|decreased"
+    verb = rng.choice(verbs.split("|"))
     frames = {
         "alone": (
             f"{name} posted a {what} of {low} {period}",

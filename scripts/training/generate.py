@@ -3,8 +3,8 @@
 
 A line of a grammar is a sign and a template. The sign is the label of the document (+, -, =, or ? for none); in the
 template (a|b) is a choice, [a|b] one that may be left out, <slot> a filler, {A} or {B} a company with the sign's label,
-{+A} one with a label of its own; {K} is a rating agency, {G} a broker or agency, {R} an authority, {T} a ticker or company in a chat,
-{C} and {D} commodities, currencies and indices.
+{+A} one with a label of its own; {K} is a rating agency, {G} a broker or agency, {R} an authority, {T} a ticker or
+company in a chat, {C} and {D} commodities, currencies and indices.
 """
 
 import collections
@@ -26,11 +26,12 @@ SEED = "squall"
 # more, since most of what comes in is neutral, and so do those of several entities.
 MOST, EACH, MORE = 22, 2.1, 1.7
 FIGURES = 2700
+SEVERAL = ("rivals", "creditors", "takeover", "dispute", "markets")
 CHATS = ("slang", "sarcasm", "customers say")
 
 
 def templates():
-    """Kind, sign, template and the sameness group (the template itself) of every line of every grammar."""
+    """Kind, sign and template of every line of every grammar."""
     for path in sorted(HERE.glob("grammar/*.txt")):
         kind = None
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -129,7 +130,8 @@ def generate():
         return True
 
     for kind, sign, template in templates():
-        wanted = round(min(MOST, 4 + EACH * ways(template).bit_length()) * (MORE if sign in "=?" else 1))
+        more = MORE if sign in "=?" or kind in SEVERAL else 1
+        wanted = round(more * min(MOST, 4 + EACH * ways(template).bit_length()))
         for _ in range(wanted * 4):
             wanted -= take(kind, sign, *fill(sign, template, rng), of_one_shape=2)
             if not wanted:
