@@ -248,8 +248,6 @@ impl Connection {
         format!("{}-{role}", self.kafka.group)
     }
 
-    /// Settings of a client: squall's defaults, over them the user's own. Those that correctness rests on the
-    /// configuration does not let through.
     /// After so long without a word a consumer is taken for dead (`session.timeout.ms`).
     pub fn session_timeout(&self) -> Duration {
         let settings = self.settings(&[("session.timeout.ms", SESSION_TIMEOUT_MS)]);
@@ -260,6 +258,8 @@ impl Connection {
         Duration::from_millis(millis.unwrap_or_default())
     }
 
+    /// Settings of a client: squall's defaults, over them the user's own. Those that correctness rests on the
+    /// configuration does not let through.
     pub(super) fn settings(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut settings = ClientConfig::new();
         settings

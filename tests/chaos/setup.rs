@@ -116,6 +116,12 @@ listen = "127.0.0.1:0"
         self.folder.join("faults.log")
     }
 
+    /// The faults that have hit processes so far.
+    pub fn faults(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.faults_log()).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+
     /// What a process says.
     pub fn log_of(&self, process: &str) -> PathBuf {
         self.folder.join(format!("{process}.log"))

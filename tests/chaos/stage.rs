@@ -259,12 +259,11 @@ impl<'a> Stage<'a> {
     /// kill one.
     pub async fn end_all(&mut self) -> Vec<String> {
         let until = Instant::now() + END;
-        let log = self.setup.faults_log();
-        let kills = move || {
-            let log = std::fs::read_to_string(&log).unwrap_or_default();
-            log.lines().filter(|line| line.starts_with("kill")).count()
+        let kills = |setup: &Setup| {
+            let faults = setup.faults().into_iter();
+            faults.filter(|fault| fault.starts_with("kill")).count()
         };
-        let killed_before = kills();
+        let killed_before = kills(&self.setup);
         let mut killed = 0;
         let mut failures = Vec::new();
         for slot in 0..self.slots.len() {
@@ -284,7 +283,9 @@ impl<'a> Stage<'a> {
             };
             match status {
                 Some(status) if status.success() => {}
-                Some(status) if status.code().is_none() && kills() > killed_before + killed => {
+                Some(status)
+                    if status.code().is_none() && kills(&self.setup) > killed_before + killed =>
+                {
                     killed += 1;
                 }
                 Some(status) => {
