@@ -14,7 +14,8 @@ use states::States;
 
 use crate::broker::{BrokerError, Connection, EmbeddedBroker, Producer, Stop};
 use crate::cli::UsageError;
-use crate::config::{Config, EMBEDDED};
+use crate::config::{Config, DetectConfig, EMBEDDED};
+use crate::detect::Calendar;
 use crate::domain::AlertMessage;
 use crate::model::Model;
 use crate::notify::Notifier;
@@ -79,6 +80,7 @@ struct Parts {
     metrics: Metrics,
     health: Health,
     matcher: Arc<Matcher>,
+    calendar: Arc<Calendar>,
     store: Option<Arc<dyn Store>>,
     states: States,
     scoring: Option<(Arc<Reader>, Encoder)>,
@@ -98,6 +100,30 @@ pub fn dictionary(config: &Config) -> anyhow::Result<Dictionary> {
     let file = std::fs::File::open(path)
         .with_context(|| format!("entities.dictionary: cannot open {path}: check the path"))?;
     Dictionary::from_csv(file, path).map_err(|errors| all("entities.dictionary", &errors))
+}
+
+/// The calendar that the configuration names, with its exchange first.
+///
+/// # Errors
+/// A file that cannot be read, and an exchange that it has not.
+pub fn calendar(config: &DetectConfig) -> anyhow::Result<Calendar> {
+    let path = &config.calendar;
+    let mut calendar = match path.as_str() {
+        "bundled" => Calendar::bundled(),
+        path => {
+            let text = std::fs::read_to_string(path).with_context(|| {
+                format!("detect.calendar: cannot read {path}: check the path, or write \"bundled\"")
+            })?;
+            Calendar::parse(&text)
+                .map_err(|problem| anyhow::anyhow!("detect.calendar: {path}: {problem}"))?
+        }
+    };
+    anyhow::ensure!(
+        calendar.prefer(&config.exchange),
+        "detect.exchange: '{}' is not in the calendar {path}: write one that is",
+        config.exchange
+    );
+    Ok(calendar)
 }
 
 /// Everything that is wrong with one thing, a line each.
@@ -194,6 +220,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
     let (broker, connection) = connect(&config).await?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let producer = Producer::new(&connection)?;
+    let calendar = Arc::new(calendar(&config.detect)?);
     let parts = Arc::new(Parts {
         producer,
         intake: Producer::with_timeout(&connection, INTAKE_TIMEOUT)?,
@@ -202,6 +229,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         connection,
         metrics,
         health: Health::default(),
+        calendar,
         matcher,
         store,
         states,

@@ -123,6 +123,7 @@ pub(super) fn start(
                 producer: parts.producer.clone(),
                 emitter: parts.emitter.clone(),
                 config: config.detect.clone(),
+                calendar: parts.calendar.clone(),
                 state: parts.states.detect(&parts.connection, &parts.producer),
                 checkpoint_bytes: if embedded {
                     CHECKPOINT_BYTES

@@ -29,6 +29,7 @@ pub(super) fn run(
     let config = config()?;
     let dictionary = app::dictionary(&config)?;
     app::matcher(&config, &dictionary)?;
+    app::calendar(&config.detect)?;
     let notifier = app::notifier(&config)?;
     if args.show {
         let shown =

@@ -1,5 +1,6 @@
 //! Checks across keys: what no single type can say.
 
+use super::rules::{self, good_horizons};
 use super::{Config, EMBEDDED, clickhouse_keys, client_keys};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -131,26 +132,27 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
     }
 
     let detect = &config.detect;
-    let probability = |p: f64| p > 0.0 && p < 1.0;
     require(
         !detect.rule.is_empty(),
         "detect.rule: is empty: write a name",
     );
     require(
-        probability(detect.p_value),
-        "detect.p_value: must lie between 0 and 1",
+        detect.resolve_e_value >= 1.0 && detect.resolve_e_value.is_finite(),
+        "detect.resolve_e_value: must be at least 1",
     );
     require(
-        probability(detect.resolve_p_value),
-        "detect.resolve_p_value: must lie between 0 and 1",
+        (1.0..=1e100).contains(&detect.critical_rarity)
+            && (1.0..=1e100).contains(&detect.critical_effect),
+        "detect.critical_rarity, detect.critical_effect: must be at least 1",
     );
     require(
-        detect.critical_p_value > 0.0 && detect.critical_p_value <= detect.p_value,
-        "detect.critical_p_value: must lie between 0 and detect.p_value",
+        detect.author_cap >= 1,
+        "detect.author_cap: must be at least 1",
     );
+    let credible = |value: &f64| (0.0..=1.0).contains(value);
     require(
-        detect.resolve_p_value > detect.p_value,
-        "detect.resolve_p_value: must be greater than detect.p_value, or an alert would resolve as it opens",
+        detect.credibility.values().all(credible),
+        "detect.credibility: must be numbers from 0 to 1, one a source",
     );
     require(
         detect.update_power > 1.0 && detect.update_power <= 1000.0,
@@ -165,18 +167,17 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
         "detect.min_sources: must be from 1 to detect.min_negative",
     );
     require(
-        !detect.windows.is_empty()
-            && detect.windows.len() <= 8
-            && detect
-                .windows
-                .iter()
-                .all(|w| *w >= Duration::from_secs(1) && *w <= Duration::from_secs(86_400)),
-        "detect.windows: must be 1 to 8 lengths from 1s to 24h",
+        good_horizons(&detect.horizons),
+        "detect.horizons: must be 1 to 8 different lengths of whole minutes from 1m to 240m",
     );
-    require(
-        detect.windows.iter().collect::<HashSet<_>>().len() == detect.windows.len(),
-        "detect.windows: names a length twice",
-    );
+    let sources: Vec<String> = config
+        .topics
+        .iter()
+        .map(|topic| topic.source.clone())
+        .collect();
+    for problem in rules::problems(detect, &sources, &config.score.languages) {
+        require(false, &problem);
+    }
 
     let notify = &config.notify;
     require(notify.attempts >= 1, "notify.attempts: must be at least 1");
@@ -296,9 +297,17 @@ pub(super) mod tests {
             errors(|c| c.api.listen = "0.0.0.0:80".parse().unwrap())[0].starts_with("api.listen")
         );
         assert!(
-            errors(|c| c.detect.critical_p_value = 0.5)[0].starts_with("detect.critical_p_value")
+            errors(|c| c.detect.critical_rarity = 0.5)[0].starts_with("detect.critical_rarity")
         );
-        assert!(errors(|c| c.detect.p_value = f64::NAN)[0].starts_with("detect.p_value"));
+        assert!(errors(|c| c.detect.resolve_e_value = f64::NAN)[0].starts_with("detect.resolve_"));
+        assert!(
+            errors(|c| _ = c.detect.credibility.insert("x".into(), 2.0))[0]
+                .starts_with("detect.credibility")
+        );
+        assert!(
+            errors(|c| c.detect.horizons[0] = Duration::from_secs(90))[0]
+                .starts_with("detect.horizons")
+        );
         assert!(errors(|c| c.topics.push(c.topics[0].clone()))[0].contains("twice"));
         assert!(errors(|c| c.topics[0].name = "squall.scored".into())[0].contains("squall's own"));
         assert!(errors(|c| c.notify.in_flight = 0)[0].starts_with("notify.in_flight"));

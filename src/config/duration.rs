@@ -57,6 +57,27 @@ pub mod list {
     }
 }
 
+/// The same for a list that may not be there.
+pub mod optional_list {
+    use super::{Duration, list};
+    use serde::{Deserializer, Serializer};
+
+    /// For `#[serde(with = …)]`.
+    pub fn serialize<S: Serializer>(
+        found: &Option<Vec<Duration>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        list::serialize(found.as_deref().unwrap_or_default(), serializer)
+    }
+
+    /// For `#[serde(with = …)]`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<Duration>>, D::Error> {
+        list::deserialize(deserializer).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

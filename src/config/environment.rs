@@ -54,13 +54,13 @@ mod tests {
         let config = load_environment(&[
             ("SQUALL_API__LISTEN", "127.0.0.1:9000"),
             ("SQUALL_KAFKA__PARTITIONS", "7"),
-            ("SQUALL_DETECT__WINDOWS", "[\"2m\"]"),
+            ("SQUALL_DETECT__HORIZONS", "[\"2m\"]"),
             ("SQUALL_LOG", "debug"),
         ])
         .unwrap();
         assert_eq!(config.api.listen.port(), 9000);
         assert_eq!(config.kafka.partitions, 7);
-        assert_eq!(config.detect.windows.len(), 1);
+        assert_eq!(config.detect.horizons.len(), 1);
         let unknown = load_environment(&[("SQUALL_API__NOPE", "1")]).unwrap_err();
         assert!(unknown.to_string().contains("api.nope"), "{unknown}");
     }

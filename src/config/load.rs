@@ -2,7 +2,7 @@
 //! before any is reported.
 
 use super::environment::from_environment;
-use super::{Config, DEFAULTS, Secret, check};
+use super::{Config, DEFAULTS, DetectConfig, Secret, check};
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::Path;
@@ -27,10 +27,13 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Sections that are lists of tables; the default file has examples of most of them in comments only.
-const LISTS: [&str; 4] = ["topics", "lists", "campaigns", "endpoints"];
+const LISTS: [&str; 5] = ["topics", "lists", "campaigns", "rules", "endpoints"];
 
 /// Table whose keys are the Kafka client's, not squall's.
 pub(super) const FREE: &str = "kafka.client";
+
+/// Table whose keys are sources, and its values numbers.
+const SOURCES: &str = "detect.credibility";
 
 /// Loads and checks the configuration. Without a file the defaults count; `environment` is usually
 /// `std::env::vars()`, of which `SQUALL_SECTION__KEY` is used.
@@ -109,6 +112,18 @@ fn overlay(base: &mut Table, user: Table, defaults: &Table, path: &str, errors: 
         };
         let is_list = path.is_empty() && LISTS.contains(&key.as_str());
         match (defaults.get(&key), value) {
+            (_, Value::Float(number)) if path == SOURCES => {
+                base.insert(key, Value::Float(number));
+            }
+            (_, Value::Integer(number)) if path == SOURCES => {
+                base.insert(key, Value::Float(number as f64));
+            }
+            (_, other) if path == SOURCES => {
+                errors.push(format!(
+                    "{full}: is {}, must be a number from 0 to 1",
+                    kind(&other)
+                ));
+            }
             (_, Value::Table(_) | Value::Array(_)) if path == FREE => {
                 errors.push(format!("{full}: must be a string, a number or a boolean"));
             }
@@ -207,7 +222,11 @@ fn build(table: &Table, errors: &mut Vec<String>) -> Option<Config> {
     let campaigns = list(table, "campaigns", errors);
     let store = section(table, "store", errors);
     let clickhouse = section(table, "clickhouse", errors);
-    let detect = section(table, "detect", errors);
+    let detect = section::<DetectConfig>(table, "detect", errors);
+    let rules = list(table, "rules", errors);
+    let detect = detect
+        .zip(rules)
+        .map(|(detect, rules)| DetectConfig { rules, ..detect });
     let notify = section(table, "notify", errors);
     let endpoints = list(table, "endpoints", errors);
     let api = section(table, "api", errors);

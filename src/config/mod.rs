@@ -1,15 +1,19 @@
 //! Configuration: the documented `squall.toml` is compiled in and holds the defaults.
 
+mod budget;
 mod check;
 mod clickhouse_keys;
 mod client_keys;
 pub mod duration;
 mod environment;
 mod load;
+mod rules;
 mod secret;
 mod sections;
 
+pub use budget::Budget;
 pub use load::{ConfigErrors, load};
+pub use rules::RuleConfig;
 pub use secret::Secret;
 pub use sections::*;
 

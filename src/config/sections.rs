@@ -1,7 +1,7 @@
 //! One struct a section of `squall.toml`. What each key means stands in that file, which is compiled in
 //! and holds the defaults; here are only the types.
 
-use super::{Secret, duration};
+use super::{Budget, RuleConfig, Secret, duration};
 use crate::domain::{Campaign, EntityList, Severity};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -133,19 +133,23 @@ pub struct ClickHouseConfig {
 pub struct DetectConfig {
     pub rule: String,
     #[serde(with = "duration::list")]
-    pub windows: Vec<Duration>,
-    pub p_value: f64,
+    pub horizons: Vec<Duration>,
+    pub budget: Budget,
     pub min_negative: u32,
     pub min_sources: u32,
-    pub critical_p_value: f64,
+    pub critical_rarity: f64,
+    pub critical_effect: f64,
     pub update_power: f64,
-    pub resolve_p_value: f64,
+    pub resolve_e_value: f64,
     #[serde(with = "duration")]
     pub resolve_after: Duration,
     #[serde(with = "duration")]
     pub cool_down: Duration,
     #[serde(with = "duration")]
     pub copy_lookback: Duration,
+    pub author_cap: u32,
+    pub calendar: String,
+    pub exchange: String,
     #[serde(with = "duration")]
     pub lateness: Duration,
     #[serde(with = "duration")]
@@ -154,6 +158,10 @@ pub struct DetectConfig {
     pub checkpoint_interval: Duration,
     #[serde(with = "duration")]
     pub max_alert_age: Duration,
+    #[serde(default)]
+    pub credibility: BTreeMap<String, f64>,
+    #[serde(default)]
+    pub rules: Vec<RuleConfig>,
 }
 
 /// `[notify]`

@@ -1,50 +1,32 @@
 //! The life of an entity's alert: it opens, worsens, and resolves or is retracted. One at a time.
 
-use super::baseline::Expectation;
-use super::snapshot::{AlertSnapshot, Exact, OpenSnapshot};
-use super::windows::Usual;
+use super::horizons::Finding;
+use super::likelihood::Expectation;
+use super::rules::Rule;
+use super::snapshot::{AlertSnapshot, Exact, GroundSnapshot, OpenSnapshot};
 use crate::config::DetectConfig;
 use crate::domain::{
-    AlertKind, AlertMessage, EntityId, Evidence, MentionEvent, Observed, Severity, SpikeWindow,
-    Timestamp, alert_id, message_id,
+    AlertKind, AlertMessage, EntityId, Evidence, Expected, Explanation, MentionEvent, Observed,
+    SpikeWindow, Timestamp, alert_id, message_id,
 };
 
-/// One window, judged.
+/// What a negative mention made of the minutes it lies in.
 #[derive(Debug, Clone)]
-pub(super) struct Finding {
-    /// Which of the configured lengths.
-    pub length: usize,
-    pub window: SpikeWindow,
-    /// Its sources are counted only where `p_value` is low enough for an alert.
-    pub observed: Observed,
-    /// What it was judged by.
-    pub usual: Usual,
-    pub p_value: f64,
+pub(super) struct Verdict {
+    /// Logarithm of the minutes one waits for as much by chance.
+    pub ln_minutes: f64,
+    /// Event time up to which it is improbable, where it is.
+    pub improbable_until: Option<Timestamp>,
+    /// The stretch that is reason enough for an alert, and how many sources speak in it.
+    pub spike: Option<(Finding, u32)>,
 }
 
-impl Finding {
-    /// Whether it is reason enough for an alert.
-    pub fn is_spike(&self, config: &DetectConfig) -> bool {
-        self.p_value <= config.p_value
-            && self.observed.negative >= config.min_negative
-            && self.observed.sources >= config.min_sources
-    }
-
-    fn ground(&self) -> Option<Ground> {
-        Some(Ground {
-            length: self.length,
-            start: self.window.start,
-            usual: self.usual,
-        })
-    }
-
-    fn severity(&self, config: &DetectConfig) -> Severity {
-        if self.p_value <= config.critical_p_value {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        }
-    }
+/// What a message tells besides.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    pub evidence: Vec<Evidence>,
+    pub explanation: Option<Explanation>,
+    pub p_value: f64,
 }
 
 /// Where an entity is in the life of its alerts.
@@ -59,117 +41,104 @@ pub(super) enum Alert {
 /// An open alert.
 #[derive(Debug)]
 pub(super) struct OpenAlert {
-    /// The window it stands on: that of its last message about a spike. None when windows of that length are no
-    /// longer judged.
+    /// The stretch it stands on: that of its last message about a spike.
     ground: Option<Ground>,
     last: AlertMessage,
-    /// End of the last improbable window.
+    /// Of that message.
+    ln_minutes: f64,
+    /// End of the last improbable minute.
     improbable_until: Timestamp,
 }
 
-/// A window as it was judged.
+/// A stretch as it was judged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Ground {
-    /// Which of the configured lengths.
-    pub length: usize,
-    pub start: Timestamp,
-    /// What it was judged by.
-    pub usual: Usual,
-}
-
-/// Whether `now` is at or below the given power of `last`: each step needs more than the one before, so that
-/// a crisis that goes on tells of itself ever less often. Probabilities below the smallest number count as it.
-fn worsened(now: f64, last: f64, power: f64) -> bool {
-    let ln = |p: f64| p.max(f64::MIN_POSITIVE).ln();
-    ln(now) <= power * ln(last)
+    /// The first minute, and the one behind the last.
+    pub from: i64,
+    pub to: i64,
+    /// What was usual in it.
+    pub usual: Expectation,
+    /// Logarithm of how much more all stretches said than this one.
+    pub ln_others: f64,
 }
 
 impl Alert {
-    /// `lengths` are those of the entity's windows, in milliseconds.
-    pub fn save(&self, lengths: &[u64]) -> AlertSnapshot {
+    pub fn save(&self) -> AlertSnapshot {
         let open = match self {
             Self::Quiet { not_before } => return AlertSnapshot::Quiet(not_before.map(Into::into)),
             Self::Open(open) => open,
         };
         let ground = |ground: Ground| {
-            let Usual { mentions, negative } = ground.usual;
+            let usual = ground.usual;
             let numbers = [
-                mentions.mean,
-                mentions.dispersion,
-                negative.mean,
-                negative.dispersion,
+                usual.mentions,
+                usual.dispersion,
+                usual.share,
+                usual.firmness,
             ];
-            let length = lengths.get(ground.length).copied()?;
-            Some((length, ground.start.into(), numbers.map(Exact)))
+            GroundSnapshot {
+                minutes: (ground.from, ground.to),
+                usual: numbers.map(Exact),
+                ln_others: Exact(ground.ln_others),
+            }
         };
-        let (last, expected) = (open.last.clone(), open.last.expected);
         AlertSnapshot::Open(Box::new(OpenSnapshot {
-            exact: (
-                Exact(last.p_value),
-                Exact(expected.mentions),
-                Exact(expected.negative),
-            ),
-            last,
+            last: open.last.clone(),
+            ln_minutes: Exact(open.ln_minutes),
             improbable_until: open.improbable_until.into(),
-            ground: open.ground.and_then(ground),
+            ground: open.ground.map(ground),
         }))
     }
 
-    pub fn restore(saved: AlertSnapshot, lengths: &[u64]) -> Self {
-        let mut open = match saved {
+    pub fn restore(saved: AlertSnapshot) -> Self {
+        let open = match saved {
             AlertSnapshot::Quiet(not_before) => {
                 let not_before = not_before.map(Into::into);
                 return Self::Quiet { not_before };
             }
             AlertSnapshot::Open(open) => open,
         };
-        open.last.p_value = open.exact.0.0;
-        open.last.expected.mentions = open.exact.1.0;
-        open.last.expected.negative = open.exact.2.0;
-        let ground = open.ground.and_then(|(length, start, [a, b, c, d])| {
-            let expectation = |mean: Exact, dispersion: Exact| Expectation {
-                mean: mean.0,
-                dispersion: dispersion.0,
-            };
-            Some(Ground {
-                length: lengths.iter().position(|known| *known == length)?,
-                start: start.into(),
-                usual: Usual {
-                    mentions: expectation(a, b),
-                    negative: expectation(c, d),
+        let ground = |saved: GroundSnapshot| {
+            let [mentions, dispersion, share, firmness] = saved.usual.map(|number| number.0);
+            Ground {
+                from: saved.minutes.0,
+                to: saved.minutes.1,
+                usual: Expectation {
+                    mentions,
+                    dispersion,
+                    share,
+                    firmness,
                 },
-            })
-        });
+                ln_others: saved.ln_others.0,
+            }
+        };
         Self::Open(Box::new(OpenAlert {
-            ground,
-            last: open.last,
+            ground: open.ground.map(ground),
+            last: open.last.rounded(),
+            ln_minutes: open.ln_minutes.0,
             improbable_until: open.improbable_until.into(),
         }))
     }
 
-    /// Takes in what a negative mention made of the windows it lies in. `evidence` is asked for only when a message
-    /// is due.
+    /// Takes in what a negative mention made of the minutes it lies in. `tell` is asked only when a message is due.
     pub fn judge(
         &mut self,
         entity: &EntityId,
         mention: &MentionEvent,
-        findings: &[Finding],
+        verdict: &Verdict,
+        rule: &Rule,
         config: &DetectConfig,
-        evidence: impl FnOnce(&Finding) -> Vec<Evidence>,
+        tell: impl FnOnce(&Finding) -> Told,
     ) -> Option<AlertMessage> {
-        let improbable_until = findings
-            .iter()
-            .filter(|finding| finding.p_value <= config.resolve_p_value)
-            .map(|finding| finding.window.end)
-            .max();
-        let spike = findings
-            .iter()
-            .filter(|finding| finding.is_spike(config))
-            .min_by(|a, b| a.p_value.total_cmp(&b.p_value));
+        let ln_minutes = verdict.ln_minutes;
+        let severity = |finding: &Finding| rule.severity(ln_minutes, finding.effect());
         match self {
             Self::Quiet { not_before } => {
-                let spike = spike.filter(|_| Some(mention.event_time) >= *not_before)?;
-                let alert_id = alert_id(&config.rule, entity, &mention.origin);
+                let (finding, sources) = verdict.spike.as_ref()?;
+                if Some(mention.event_time) < *not_before {
+                    return None;
+                }
+                let alert_id = alert_id(&rule.name, entity, &mention.origin);
                 let opened = AlertMessage {
                     id: message_id(&alert_id, AlertKind::Opened, 0),
                     alert_id,
@@ -177,37 +146,48 @@ impl Alert {
                     revision: 0,
                     at: mention.event_time,
                     received_at: Some(mention.received_at),
-                    rule: config.rule.clone(),
+                    rule: rule.name.clone(),
                     entity: entity.clone(),
-                    severity: spike.severity(config),
-                    window: spike.window,
-                    observed: spike.observed,
-                    expected: spike.usual.expected(),
-                    p_value: spike.p_value,
-                    evidence: evidence(spike),
+                    severity: severity(finding),
+                    window: finding.window(),
+                    observed: finding.tally.observed(*sources),
+                    expected: expected(&finding.usual),
+                    p_value: 1.0,
+                    evidence: Vec::new(),
                     model: mention.model.clone(),
+                    explanation: None,
                 };
+                let opened = telling(opened, tell(finding));
+                let until = verdict.improbable_until.max(Some(finding.window().end))?;
                 *self = Self::Open(Box::new(OpenAlert {
-                    ground: spike.ground(),
+                    ground: Some(Ground::of(finding, ln_minutes)),
                     last: opened.clone(),
-                    improbable_until: improbable_until.max(Some(spike.window.end))?,
+                    ln_minutes,
+                    improbable_until: until,
                 }));
                 Some(opened)
             }
             Self::Open(open) => {
-                open.improbable_until = open.improbable_until.max(improbable_until?);
-                let spike = spike.filter(|spike| {
-                    worsened(spike.p_value, open.last.p_value, config.update_power)
-                        || spike.severity(config) > open.last.severity
-                })?;
+                open.improbable_until = open.improbable_until.max(verdict.improbable_until?);
+                let (finding, sources) = verdict.spike.as_ref()?;
+                let severity = severity(finding);
+                // Each step needs more than the one before, so that a crisis that goes on tells of itself ever less often.
+                let worsened = ln_minutes >= config.update_power * open.ln_minutes;
+                if !worsened && severity <= open.last.severity {
+                    return None;
+                }
                 let updated = AlertMessage {
                     received_at: Some(mention.received_at),
-                    severity: spike.severity(config).max(open.last.severity),
+                    severity: severity.max(open.last.severity),
                     model: mention.model.clone(),
+                    window: finding.window(),
+                    observed: finding.tally.observed(*sources),
+                    expected: expected(&finding.usual),
                     ..open.next(AlertKind::Updated, mention.event_time)
                 };
-                open.last = telling_of(spike, evidence(spike), updated);
-                open.ground = spike.ground();
+                open.last = telling(updated, tell(finding));
+                open.ln_minutes = ln_minutes;
+                open.ground = Some(Ground::of(finding, ln_minutes));
                 Some(open.last.clone())
             }
         }
@@ -234,24 +214,40 @@ impl Alert {
         Some(resolved)
     }
 
-    /// Retracts an open alert of whose ground only `left` is left.
+    /// Retracts an open alert of whose ground only so much is left.
     pub fn retract(
         &mut self,
         at: Timestamp,
-        left: &Finding,
-        evidence: Vec<Evidence>,
+        window: SpikeWindow,
+        observed: Observed,
+        told: Told,
     ) -> Option<AlertMessage> {
         let Self::Open(open) = self else {
             return None;
         };
-        let retracted = telling_of(left, evidence, open.next(AlertKind::Retracted, at));
+        let retracted = AlertMessage {
+            window,
+            observed,
+            ..open.next(AlertKind::Retracted, at)
+        };
         *self = Self::Quiet { not_before: None };
-        Some(retracted)
+        Some(telling(retracted, told))
+    }
+}
+
+impl Ground {
+    fn of(finding: &Finding, ln_minutes: f64) -> Self {
+        Self {
+            from: finding.from,
+            to: finding.to,
+            usual: finding.usual,
+            ln_others: ln_minutes - finding.ln_evidence,
+        }
     }
 }
 
 impl OpenAlert {
-    /// The window it stands on.
+    /// The stretch it stands on.
     pub fn stands_on(&self) -> Option<Ground> {
         self.ground
     }
@@ -275,13 +271,19 @@ impl OpenAlert {
     }
 }
 
-fn telling_of(finding: &Finding, evidence: Vec<Evidence>, message: AlertMessage) -> AlertMessage {
-    AlertMessage {
-        window: finding.window,
-        observed: finding.observed,
-        expected: finding.usual.expected(),
-        p_value: finding.p_value,
-        evidence,
-        ..message
+fn expected(usual: &Expectation) -> Expected {
+    Expected {
+        mentions: usual.mentions,
+        negative: usual.negative(),
     }
+}
+
+fn telling(message: AlertMessage, told: Told) -> AlertMessage {
+    let whole = AlertMessage {
+        evidence: told.evidence,
+        explanation: told.explanation,
+        p_value: told.p_value,
+        ..message
+    };
+    whole.rounded()
 }

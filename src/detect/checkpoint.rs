@@ -15,16 +15,16 @@
 
 use super::entity::Entity;
 use super::snapshot::{
-    Change, Checkpoint, DETECTOR, DetectorSnapshot, EntitySnapshot, EntityTally, KnownSnapshot,
-    SegmentSnapshot, entity_key, entity_of, read, segment_key, segment_of, write,
+    Change, Checkpoint, DETECTOR, DetectorSnapshot, EntitySnapshot, EntityTally, FORMAT,
+    KnownSnapshot, SegmentSnapshot, Written, entity_key, entity_of, read, segment_key, segment_of,
+    write,
 };
-use super::watermark::Silence;
-use super::{Detector, Forgotten, Seen, moment, schedule};
+use super::volume::Volume;
+use super::{Detector, Forgotten, Seen, schedule};
 use crate::config::DetectConfig;
 use crate::domain::{EntityId, SourcePartition};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A detector as it was saved.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Detector {
             return None;
         }
         let as_of = self.as_of;
-        let horizon = moment(&self.config, &self.watermark, &self.silence).horizon();
+        let horizon = moment!(self).horizon();
         let mut entities: Vec<Change> = Vec::new();
         let mut outdated: Vec<Change> = Vec::new();
         for id in std::mem::take(&mut self.changed) {
@@ -112,10 +112,8 @@ impl Detector {
             forgotten: self.forgotten_by_now(),
             seen: all_seen,
             watermark: self.watermark.save(),
-            silence: self.silence.save(),
-            watched_since: self
-                .watched_since
-                .map(|(since, silence)| (since.into(), silence.as_millis() as u64)),
+            watched_since: self.watched_since.map(|since| (since.into(), 0)),
+            volume: self.volume.save(),
         }
     }
 
@@ -135,10 +133,16 @@ impl Detector {
     pub fn restore(
         config: &DetectConfig,
         epoch: &str,
-        mut state: HashMap<String, Vec<u8>>,
+        state: HashMap<String, Vec<u8>>,
     ) -> Restored {
+        Self::new(config).with(epoch, state)
+    }
+
+    /// The same for a detector that has seen nothing.
+    pub fn with(self, epoch: &str, mut state: HashMap<String, Vec<u8>>) -> Restored {
         let mut problems = Vec::new();
-        let mut detector = Self::new(config);
+        let mut earlier_version = 0;
+        let mut detector = self;
         let own = state.remove(DETECTOR).and_then(|value| {
             let own = read::<DetectorSnapshot>(DETECTOR, &value);
             own.map_err(|problem| problems.push(problem)).ok()
@@ -160,6 +164,10 @@ impl Detector {
             let Some(value) = state.remove(&key) else {
                 continue;
             };
+            if read::<Written>(&key, &value).is_ok_and(|written| written.format < FORMAT) {
+                earlier_version += 1;
+                continue;
+            }
             let restored = read::<EntitySnapshot>(&key, &value).and_then(|snapshot| {
                 in_epoch(&snapshot.epoch);
                 detector.restore_entity(&id, snapshot, epoch, of_own.as_ref(), &state)
@@ -177,10 +185,12 @@ impl Detector {
         detector.index();
         let own_is_before = of_own.map_or(before, |(saved, _)| &*saved != epoch);
         if own_is_before {
-            let seen = detector.entities.values().map(Entity::seen);
-            let (seen, silences): (Vec<_>, Vec<_>) = seen.unzip();
-            let total = silences.into_iter().max().unwrap_or_default();
-            detector.silence.interrupt(seen.into_iter().max(), total);
+            detector.volume.interrupt();
+        }
+        if earlier_version > 0 {
+            problems.push(format!(
+                "{earlier_version} entities were saved by an earlier version, which learnt other things of them"
+            ));
         }
         Restored { detector, problems }
     }
@@ -238,10 +248,8 @@ impl Detector {
         self.counts.retractions = own.retractions;
         self.forgotten_tally = own.forgotten;
         self.watermark.restore(own.watermark, same_epoch);
-        self.silence = Silence::restore(own.silence);
-        self.watched_since = own
-            .watched_since
-            .map(|(since, silence)| (since.into(), Duration::from_millis(silence)));
+        self.volume = Volume::restore(own.volume);
+        self.watched_since = own.watched_since.map(|(since, _)| since.into());
     }
 
     /// `own` is the epoch and the offset of the detector's own record, where there is one.
@@ -268,7 +276,7 @@ impl Detector {
         match snapshot.known {
             Some(known) => {
                 let segments = segments(id, &known, state)?;
-                let now = moment(&self.config, &self.watermark, &self.silence);
+                let now = moment!(self);
                 let mut entity = Entity::restore(id.clone(), tally, known, segments, now)
                     .map_err(|problem| format!("{}: {problem}", entity_key(id)))?;
                 entity.as_of = as_of;

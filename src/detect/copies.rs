@@ -54,14 +54,14 @@ pub(super) struct Story {
     posts: Vec<(u64, Timestamp)>,
     /// Further posts.
     pub copies: u32,
-    /// What it adds to windows; none when it came too late or was taken back.
+    /// What it adds to its minute; none when it came too late or was taken back.
     pub counted: Option<Counted>,
     /// The post that took it back. That very post, if it tells the story again, takes its place.
     pub retracted_by: Option<Origin>,
     last_told: Timestamp,
 }
 
-/// What a story adds to the windows of its entity.
+/// What a story adds to the minutes of its entity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Counted {
     pub event_time: Timestamp,
@@ -69,38 +69,31 @@ pub(super) struct Counted {
     pub score: Option<f32>,
     pub negative: bool,
     pub backfill: bool,
-    /// Bit `n` is set when it was in time for the windows of the `n`th length.
-    pub lengths: u32,
+    /// Evidence: how much it counts, and how much of that is negative.
+    pub weight: f32,
+    pub bad: f32,
 }
 
 impl Counted {
-    /// Whether it was counted in its window of the `length`th length.
-    pub fn was_in_time_for(&self, length: usize) -> bool {
-        self.lengths & 1 << length != 0
-    }
-
     pub fn save(&self) -> CountedRow {
         let flags = u8::from(self.negative) | u8::from(self.backfill) << 1;
-        (self.event_time.into(), self.score, flags, self.lengths)
+        (
+            self.event_time.into(),
+            self.score,
+            flags,
+            self.weight,
+            self.bad,
+        )
     }
 
-    /// `lengths` tells for each length it was saved with which one that is now.
-    pub fn restore(
-        (event_time, score, flags, bits): CountedRow,
-        lengths: &[Option<usize>],
-    ) -> Self {
-        let moved = lengths
-            .iter()
-            .enumerate()
-            .filter(|(before, _)| bits & 1 << before != 0);
+    pub fn restore((event_time, score, flags, weight, bad): CountedRow) -> Self {
         Self {
             event_time: event_time.into(),
             score,
             negative: flags & 1 != 0,
             backfill: flags & 2 != 0,
-            lengths: moved
-                .filter_map(|(_, now)| *now)
-                .fold(0, |bits, now| bits | 1 << now),
+            weight,
+            bad,
         }
     }
 }
@@ -351,7 +344,6 @@ impl Stories {
         last_told: Option<Timestamp>,
         saved: Saved,
         rows: Vec<(StoryNumber, StoryRow)>,
-        lengths: &[Option<usize>],
     ) -> Result<Self, String> {
         let mut stories = Self {
             first,
@@ -364,7 +356,7 @@ impl Stories {
                 return Err(format!("story {} is missing", stories.next()));
             }
             stories.signatures.push_back(row.0);
-            stories.stories.push_back(Story::restore(row, lengths));
+            stories.stories.push_back(Story::restore(row));
         }
         Ok(stories)
     }
@@ -418,7 +410,7 @@ impl Story {
         )
     }
 
-    fn restore(row: StoryRow, lengths: &[Option<usize>]) -> Self {
+    fn restore(row: StoryRow) -> Self {
         let StoryRow(
             _,
             cluster,
@@ -438,7 +430,7 @@ impl Story {
                 .map(|(post, at)| (post, at.into()))
                 .collect(),
             copies,
-            counted: counted.map(|counted| Counted::restore(counted, lengths)),
+            counted: counted.map(Counted::restore),
             retracted_by,
             last_told: last_told.into(),
         }

@@ -1,13 +1,22 @@
-//! One entity: its stories, windows and alert, and what a mention or a retraction does to them.
+//! One entity: its stories, minutes and alert, and what a mention or a retraction does to them.
 
-use super::alerts::{Alert, Finding, Ground};
+use super::alerts::{Alert, Ground, Told, Verdict};
+use super::baseline::{Baseline, Stretch};
+use super::calendar::Calendar;
+use super::calibration::Calibration;
 use super::copies::{Counted, SEGMENT, Stories, StoryNumber};
 use super::evidence::Negatives;
-use super::snapshot::{EntitySnapshot, EntityTally, KnownSnapshot, SegmentSnapshot, StoryRow};
-use super::windows::{Surprise, Usual, Windows};
+use super::explain;
+use super::horizons::{Finding, Judgement, LONGEST, View};
+use super::minutes::{Minutes, SETTLES_AFTER};
+use super::rules::{self, Rule};
+use super::snapshot::{
+    EntitySnapshot, EntityTally, KnownSnapshot, Packed, SegmentSnapshot, StoryRow,
+};
+use super::volume::{Mix, Volume, minute_of, start_of};
 use crate::config::DetectConfig;
 use crate::domain::{
-    AlertMessage, EntityId, Label, MentionEvent, Retraction, Sentiment, Timestamp,
+    AlertMessage, EntityId, Label, MentionEvent, Retraction, Sentiment, SpikeWindow, Timestamp,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +24,26 @@ use std::time::Duration;
 /// An entity that nobody mentioned for so long is forgotten, baseline and all.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Lengths of windows that are judged; further ones are ignored.
-const LENGTHS: usize = 32;
+/// It learns at least so often, while it is known how much there was to hear.
+const LEARNS_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// Minutes back to which an entity learns at once.
+const LEARNS_BACK: i64 = 49 * 60;
+
+/// Mentions after which what a source had to say of it counts by a factor e less.
+const MIX_MEMORY: f32 = 200.0;
+
+/// Time in which the stories of one author are capped.
+const AUTHOR_TIME: Duration = Duration::from_secs(3600);
 
 /// What holds for all entities of a detector at the moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment<'a> {
     pub config: &'a DetectConfig,
+    pub rules: &'a [Rule],
+    pub calendar: &'a Calendar,
+    pub volume: &'a Volume,
     pub watermark: Option<Timestamp>,
-    /// Sum of all silences.
-    pub silence: Duration,
 }
 
 impl Moment<'_> {
@@ -38,10 +57,16 @@ impl Moment<'_> {
 /// What detection knows of one entity.
 #[derive(Debug)]
 pub(super) struct Entity {
+    /// What it is called in here.
     pub id: EntityId,
+    /// The entity, and which rule judges it.
+    name: EntityId,
+    rule: usize,
     pub stories: Stories,
-    /// One for each configured length.
-    windows: Vec<Windows>,
+    minutes: Minutes,
+    baseline: Baseline,
+    calibration: Calibration,
+    mix: Mix,
     negatives: Negatives,
     alert: Alert,
     last_seen: Timestamp,
@@ -58,20 +83,25 @@ pub(super) struct Entity {
 }
 
 impl Entity {
-    /// An entity mentioned for the first time, which was watched in vain since `watched_since` (with the sum of all
-    /// silences then).
+    /// An entity mentioned for the first time, which was watched in vain since `watched_since`.
     pub fn new(
         id: EntityId,
         first_seen: Timestamp,
-        watched_since: Option<(Timestamp, Duration)>,
-        config: &DetectConfig,
+        watched_since: Option<Timestamp>,
+        now: Moment,
     ) -> Self {
-        let (since, silence) = watched_since.unzip();
-        let windows = |length: &Duration| Windows::new(*length, since, silence.unwrap_or_default());
+        let (rule, name) = rules::named(now.rules, &id);
         Self {
             id,
+            name,
+            rule,
             stories: Stories::default(),
-            windows: config.windows.iter().take(LENGTHS).map(windows).collect(),
+            minutes: Minutes::watched_since(
+                watched_since.map(|since| minute_of(since) - SETTLES_AFTER),
+            ),
+            baseline: Baseline::new(&now.rules[rule].horizons),
+            calibration: Calibration::default(),
+            mix: Mix::default(),
             negatives: Negatives::default(),
             alert: Alert::Quiet { not_before: None },
             last_seen: first_seen,
@@ -85,13 +115,16 @@ impl Entity {
 
     /// Its own record. `segments` are those that are saved.
     pub fn save(&self, epoch: &Arc<str>, as_of: i64, horizon: Option<Timestamp>) -> EntitySnapshot {
-        let lengths: Vec<u64> = self.windows.iter().map(Windows::length_ms).collect();
         let (first_story, last_told, segments, stories) = self.stories.open(horizon);
         let known = KnownSnapshot {
             last_seen: self.last_seen.into(),
             due: self.due.map(Into::into),
-            windows: self.windows.iter().map(Windows::save).collect(),
-            alert: self.alert.save(&lengths),
+            untaught: self.minutes.untaught,
+            minutes: self.minutes.save(),
+            baseline: self.baseline.save(),
+            calibration: Packed(self.calibration.save().to_vec()),
+            mix: Packed(self.mix.to_vec()),
+            alert: self.alert.save(),
             negatives: self.negatives.save(),
             first_story,
             last_told: last_told.map(Into::into),
@@ -104,8 +137,8 @@ impl Entity {
         EntitySnapshot::of(epoch, as_of, self.tally, self.earlier, Some(known))
     }
 
-    /// An entity as it was saved, with the segments its record names. Windows of lengths that are no longer configured
-    /// go; those of new lengths begin at the watermark.
+    /// An entity as it was saved, with the segments its record names. Horizons that are new know nothing yet of how
+    /// uneven counts are.
     ///
     /// # Errors
     /// What does not fit together.
@@ -116,31 +149,6 @@ impl Entity {
         segments: Vec<SegmentSnapshot>,
         now: Moment,
     ) -> Result<Self, String> {
-        let configured: Vec<u64> = now
-            .config
-            .windows
-            .iter()
-            .take(LENGTHS)
-            .map(|length| length.as_millis().max(1) as u64)
-            .collect();
-        let place = |length: u64| configured.iter().position(|known| *known == length);
-        let lengths: Vec<Option<usize>> = known
-            .windows
-            .iter()
-            .map(|windows| place(windows.length_ms))
-            .collect();
-        let mut saved: Vec<_> = known.windows.into_iter().collect();
-        let windows = configured.iter().map(|length| {
-            match saved
-                .iter()
-                .position(|windows| windows.length_ms == *length)
-            {
-                Some(index) => Windows::restore(saved.swap_remove(index)),
-                None => Windows::new(Duration::from_millis(*length), now.watermark, now.silence),
-            }
-        });
-        let windows = windows.collect();
-
         let mut rows: Vec<(StoryNumber, StoryRow)> = Vec::new();
         let mut next = known.first_story / SEGMENT * SEGMENT;
         for segment in segments {
@@ -155,12 +163,22 @@ impl Entity {
             .map(|(n, version, as_of)| (*n, (*version, *as_of)))
             .collect();
         let last_told = known.last_told.map(Into::into);
+        let (rule, name) = rules::named(now.rules, &id);
+        let mut mix = Mix::default();
+        mix.iter_mut()
+            .zip(known.mix.0)
+            .for_each(|(weight, saved)| *weight = saved);
         Ok(Self {
             id,
-            stories: Stories::restore(known.first_story, last_told, saved, rows, &lengths)?,
-            windows,
-            negatives: Negatives::restore(known.negatives, &lengths),
-            alert: Alert::restore(known.alert, &configured),
+            name,
+            rule,
+            stories: Stories::restore(known.first_story, last_told, saved, rows)?,
+            minutes: Minutes::restore(known.untaught, known.minutes),
+            baseline: Baseline::restore(known.baseline, &now.rules[rule].horizons)?,
+            calibration: Calibration::restore(&known.calibration.0),
+            mix,
+            negatives: Negatives::restore(known.negatives),
+            alert: Alert::restore(known.alert),
             last_seen: known.last_seen.into(),
             due: known.due.map(Into::into),
             tally,
@@ -170,27 +188,31 @@ impl Entity {
         })
     }
 
-    /// The latest that it has seen, and the silence up to then.
-    pub fn seen(&self) -> (Timestamp, Duration) {
-        let silence = self.windows.iter().map(Windows::silence).max();
-        (self.last_seen, silence.unwrap_or_default())
-    }
-
     /// Whether an alert is open.
     pub fn has_open_alert(&self) -> bool {
         matches!(self.alert, Alert::Open(_))
     }
 
-    /// When it should be looked at even if nothing happens: to resolve an alert, to drop old stories, to be
+    /// When it should be looked at even if nothing happens: to resolve an alert, to learn, to drop old stories, to be
     /// forgotten.
     pub fn next_due(&self, config: &DetectConfig) -> Timestamp {
         if let Some(resolves_at) = self.alert.resolves_at(config) {
             return resolves_at;
         }
-        match self.stories.last_told() {
-            Some(told) => told + config.copy_lookback + Duration::from_millis(1),
-            None => self.forgotten_at(),
-        }
+        let learns = self
+            .minutes
+            .untaught
+            .map(|minute| start_of(minute) + LEARNS_EVERY);
+        let drops = self
+            .stories
+            .last_told()
+            .map(|told| told + config.copy_lookback + Duration::from_millis(1));
+        let forgotten = Some(self.forgotten_at());
+        [learns, drops, forgotten]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.last_seen)
     }
 
     /// Whether nothing is left that a new entity would not have too.
@@ -207,54 +229,103 @@ impl Entity {
             .unwrap_or(self.last_seen)
     }
 
-    /// Brings it up to the watermark: windows close, old stories go.
+    /// Brings it up to the watermark: minutes teach, old ones and old stories go.
     pub fn settle(&mut self, now: Moment) {
         let Some(watermark) = now.watermark else {
             return;
         };
-        let surprise = self.surprise(now.config);
-        let mut closed = false;
-        for windows in &mut self.windows {
-            closed |= windows.close(watermark, now.silence, surprise);
-        }
-        if closed {
-            let earliest = self.windows.iter().flat_map(Windows::starts).min();
-            self.negatives.forget_before(earliest);
-        }
         self.stories
             .forget_before(watermark - now.config.copy_lookback);
+        let minute = minute_of(watermark);
+        let untaught = *self.minutes.untaught.get_or_insert(minute - SETTLES_AFTER);
+        if minute - SETTLES_AFTER <= untaught {
+            return;
+        }
+        self.learn(minute - SETTLES_AFTER, now);
+        let ground = match &self.alert {
+            Alert::Open(open) => open.stands_on().map(|ground| ground.from),
+            Alert::Quiet { .. } => None,
+        };
+        let oldest = minute - LONGEST;
+        self.minutes
+            .forget_before(ground.map_or(oldest, |ground| ground.min(oldest)));
+        self.negatives.forget_before(self.minutes.earliest());
+    }
+
+    /// Learns from all minutes before one that have not taught yet.
+    fn learn(&mut self, until: i64, now: Moment) {
+        let Some(untaught) = self.minutes.untaught.replace(until) else {
+            return;
+        };
+        let pooled = now.volume.share();
+        let open = self.has_open_alert();
+        let mut from = untaught.max(until - LEARNS_BACK);
+        while from < until {
+            let to = until.min((from.div_euclid(60) + 1) * 60);
+            let cell = now.calendar.cell(&self.name, start_of(from));
+            let stretch = |from: i64, to: i64| Stretch {
+                minute: from,
+                minutes: to - from,
+                cell,
+                exposure: now.volume.heard(&self.mix, from, to, cell),
+                mentions: 0.0,
+                negative: 0.0,
+                flagged: open,
+            };
+            let heard = now.volume.heard(&self.mix, from, to, cell);
+            self.calibration.pass(heard.min((to - from) as f64));
+            let announced = now.calendar.event(&self.name, start_of(from)).is_some();
+            let mut empty = from;
+            for (minute, tally) in self.minutes.within(from, to).filter(|_| !announced) {
+                if empty < *minute {
+                    self.baseline.teach(&stretch(empty, *minute), pooled);
+                }
+                let (mentions, negative) = tally.taught();
+                let told = Stretch {
+                    mentions,
+                    negative,
+                    flagged: open || tally.flagged,
+                    ..stretch(*minute, minute + 1)
+                };
+                self.baseline.teach(&told, pooled);
+                empty = minute + 1;
+            }
+            if empty < to && !announced {
+                self.baseline.teach(&stretch(empty, to), pooled);
+            }
+            from = to;
+        }
     }
 
     /// Resolves an open alert whose time has come.
     pub fn resolve(&mut self, watermark: Timestamp, config: &DetectConfig) -> Option<AlertMessage> {
-        let resolved = self.alert.resolve(watermark, config)?;
-        self.keep_ground();
-        Some(resolved)
+        self.alert.resolve(watermark, config)
     }
 
-    /// Counts a story's first mention in the windows; false when it came too late for all of them.
+    /// Counts a story's first mention in its minute; false when it came too late. `source` is the number of its source.
     pub fn count(
         &mut self,
         number: StoryNumber,
         mention: &MentionEvent,
-        config: &DetectConfig,
+        source: usize,
+        now: Moment,
     ) -> bool {
         let sentiment = mention.sentiment.filter(is_finite);
-        let mut counted = Counted {
+        let negative = sentiment.is_some_and(|sentiment| sentiment.label() == Label::Negative);
+        let weight = sentiment.map_or(0.0, |_| self.weight(mention, negative, source, now));
+        let probability = sentiment
+            .filter(|_| negative)
+            .map_or(0.0, |sentiment| sentiment.negative);
+        let counted = Counted {
             event_time: mention.event_time,
             score: sentiment.map(|sentiment| sentiment.score().clamp(-1.0, 1.0)),
-            negative: sentiment.is_some_and(|sentiment| sentiment.label() == Label::Negative),
+            negative,
             backfill: mention.backfill,
-            lengths: 0,
+            weight,
+            bad: weight * probability.clamp(0.0, 1.0),
         };
         self.last_seen = self.last_seen.max(mention.event_time);
-        let surprise = self.surprise(config);
-        for (length, windows) in self.windows.iter_mut().enumerate() {
-            if windows.add(&counted, surprise) {
-                counted.lengths |= 1 << length;
-            }
-        }
-        if counted.lengths == 0 {
+        if !self.minutes.add(&counted) {
             return false;
         }
         if counted.negative && !counted.backfill {
@@ -266,32 +337,130 @@ impl Entity {
         true
     }
 
-    /// Judges the windows a story was counted in: nothing but a negative one can open an alert or worsen it.
+    /// How much a story counts: by relevance and by how credible its source is; not at all beyond the author's cap, or
+    /// while its source has only just joined.
+    fn weight(
+        &mut self,
+        mention: &MentionEvent,
+        negative: bool,
+        source: usize,
+        now: Moment,
+    ) -> f32 {
+        let credible = now
+            .config
+            .credibility
+            .get(&mention.source)
+            .copied()
+            .unwrap_or(1.0);
+        let relevant = if mention.relevance.is_finite() {
+            mention.relevance.clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
+        let since = mention.event_time - AUTHOR_TIME;
+        let cap = now.config.author_cap as usize;
+        if now.volume.is_joining(source, mention.event_time)
+            || negative && mention.author.is_some() && self.negatives.told_by(mention, since) >= cap
+        {
+            return 0.0;
+        }
+        relevant * credible as f32
+    }
+
+    /// A mention came from a source.
+    pub fn hear(&mut self, source: usize) {
+        for weight in &mut self.mix {
+            *weight *= 1.0 - 1.0 / MIX_MEMORY;
+        }
+        if let Some(weight) = self.mix.get_mut(source) {
+            *weight += 1.0;
+        }
+    }
+
+    fn view<'a>(&'a self, now: Moment<'a>) -> View<'a> {
+        View {
+            entity: &self.name,
+            minutes: &self.minutes,
+            baseline: &self.baseline,
+            mix: &self.mix,
+            volume: now.volume,
+            calendar: now.calendar,
+        }
+    }
+
+    /// Judges the minutes up to that of a story: nothing but a negative one can open an alert or worsen it.
     pub fn judge(
         &mut self,
         number: StoryNumber,
         mention: &MentionEvent,
-        config: &DetectConfig,
+        now: Moment,
     ) -> Option<AlertMessage> {
         let counted = self.stories.get(number)?.counted?;
         if !counted.negative || counted.backfill {
             return None;
         }
-        let findings: Vec<Finding> = (0..self.windows.len())
-            .filter(|length| counted.was_in_time_for(*length))
-            .map(|length| {
-                let usual = self.windows[length].usual();
-                self.finding(length, counted.event_time, usual, config)
-            })
-            .collect();
-        let (negatives, stories) = (&self.negatives, &self.stories);
-        let message = self
-            .alert
-            .judge(&self.id, mention, &findings, config, |finding| {
-                negatives.evidence(finding.length, finding.window, stories)
-            })?;
-        self.keep_ground();
-        Some(message)
+        let rule = &now.rules[self.rule];
+        let minute = minute_of(counted.event_time);
+        if !self.has_open_alert() {
+            // Too few to open one, whatever they mean.
+            let longest = rule.horizons.last().copied().unwrap_or(1);
+            if self.minutes.sum(minute + 1 - longest, minute + 1).negative < rule.min_negative {
+                return None;
+            }
+        }
+        let judgement = self.view(now).judge(minute, &rule.horizons);
+        let enough = judgement
+            .findings
+            .iter()
+            .any(|finding| finding.tally.negative >= rule.min_negative);
+        if enough && !self.has_open_alert() {
+            self.calibration.see(minute, judgement.ln_minutes);
+        }
+        let improbable = rule.ln_e_value(judgement.ln_minutes) >= now.config.resolve_e_value.ln();
+        let verdict = Verdict {
+            ln_minutes: judgement.ln_minutes,
+            improbable_until: improbable.then(|| start_of(minute + 1)),
+            spike: self.spike(&judgement, rule),
+        };
+        if let Some(best) = judgement.best().filter(|_| improbable) {
+            self.minutes.flag(best.from, best.to);
+        }
+        let mut alert = std::mem::replace(&mut self.alert, Alert::Quiet { not_before: None });
+        let told = |finding: &Finding| {
+            let window = finding.window();
+            Told {
+                evidence: self.negatives.evidence(window, &self.stories),
+                explanation: Some(explain::explanation(&explain::Asked {
+                    view: self.view(now),
+                    judgement: &judgement,
+                    finding,
+                    rule,
+                    ln_used: self.calibration.ln_used(),
+                    concert: self.negatives.in_concert(window),
+                })),
+                p_value: (-rule.ln_e_value(judgement.ln_minutes)).exp().min(1.0),
+            }
+        };
+        let message = alert.judge(&self.name, mention, &verdict, rule, now.config, told);
+        self.alert = alert;
+        message
+    }
+
+    /// Logarithm of the e-detector from which on an alert opens.
+    fn ln_threshold(&self, rule: &Rule) -> f64 {
+        rule.ln_threshold() + self.calibration.ln_used()
+    }
+
+    /// What is reason enough for an alert, and how many sources speak in it.
+    fn spike(&self, judgement: &Judgement, rule: &Rule) -> Option<(Finding, u32)> {
+        if judgement.ln_minutes < self.ln_threshold(rule) {
+            return None;
+        }
+        let enough = |finding: &&Finding| finding.tally.negative >= rule.min_negative;
+        let best = judgement.findings.iter().filter(enough);
+        best.map(|finding| (*finding, self.negatives.sources(finding.window())))
+            .filter(|(_, sources)| *sources >= rule.min_sources)
+            .max_by(|(a, _), (b, _)| a.ln_evidence.total_cmp(&b.ln_evidence))
     }
 
     /// Takes back what a post told. The first post of a story takes the story's evidence with it, a copy only itself.
@@ -301,7 +470,7 @@ impl Entity {
         number: StoryNumber,
         post: u64,
         retraction: &Retraction,
-        config: &DetectConfig,
+        now: Moment,
     ) -> Option<AlertMessage> {
         let story = self.stories.get_mut(number)?;
         if story.post != post {
@@ -310,11 +479,7 @@ impl Entity {
         }
         story.retracted_by = Some(retraction.origin.clone());
         let counted = story.counted.take()?;
-        for (length, windows) in self.windows.iter_mut().enumerate() {
-            if counted.was_in_time_for(length) {
-                windows.take_back(&counted);
-            }
-        }
+        self.minutes.take_back(&counted);
         self.negatives.take_back(number);
 
         let Alert::Open(open) = &mut self.alert else {
@@ -322,80 +487,41 @@ impl Entity {
         };
         open.forget(&retraction.post_id);
         // The ground is judged as it was: what was learned since then does not take an alert back.
+        let ground = open.stands_on()?;
+        let rule = &now.rules[self.rule];
+        let tally = self.minutes.sum(ground.from, ground.to);
+        let window = SpikeWindow {
+            start: start_of(ground.from),
+            end: start_of(ground.to),
+        };
+        let sources = self.negatives.sources(window);
         let Ground {
-            length,
-            start,
-            usual,
-        } = open.stands_on()?;
-        let ground = self.finding(length, start, usual, config);
-        if ground.is_spike(config) || self.has_spike(config) {
+            usual, ln_others, ..
+        } = ground;
+        let ln_minutes = usual.ln_evidence(tally.weight, tally.bad) + ln_others;
+        let stands = ln_minutes >= self.ln_threshold(rule)
+            && tally.negative >= rule.min_negative
+            && sources >= rule.min_sources;
+        if stands || self.has_spike(now) {
             return None;
         }
-        let evidence = self
-            .negatives
-            .evidence(length, ground.window, &self.stories);
-        let retracted = self.alert.retract(retraction.event_time, &ground, evidence);
-        self.keep_ground();
-        retracted
+        let told = Told {
+            evidence: self.negatives.evidence(window, &self.stories),
+            explanation: None,
+            p_value: (-rule.ln_e_value(ln_minutes)).exp().min(1.0),
+        };
+        self.alert
+            .retract(retraction.event_time, window, tally.observed(sources), told)
     }
 
-    /// Whether any window is a spike now.
-    fn has_spike(&self, config: &DetectConfig) -> bool {
-        self.windows.iter().enumerate().any(|(length, windows)| {
-            let usual = windows.usual();
-            windows
-                .starts()
-                .any(|start| self.finding(length, start, usual, config).is_spike(config))
+    /// Whether there is a spike now, at the end of any minute.
+    fn has_spike(&self, now: Moment) -> bool {
+        let rule = &now.rules[self.rule];
+        let view = self.view(now);
+        self.minutes.starts().any(|minute| {
+            self.spike(&view.judge(minute, &rule.horizons), rule)
+                .is_some()
         })
-    }
-
-    /// Judges the window of the `length`th length around an instant by what is usual in it.
-    fn finding(
-        &self,
-        length: usize,
-        instant: Timestamp,
-        usual: Usual,
-        config: &DetectConfig,
-    ) -> Finding {
-        let windows = &self.windows[length];
-        let window = windows.at(instant);
-        let tally = windows.tally(window.start);
-        let p_value = usual.negative.upper_tail(tally.negative);
-        let sources = if p_value <= config.p_value {
-            self.negatives.sources(length, window)
-        } else {
-            0
-        };
-        Finding {
-            length,
-            window,
-            observed: tally.observed(sources),
-            usual,
-            p_value,
-        }
-    }
-
-    /// Tells the windows which one an open alert stands on.
-    fn keep_ground(&mut self) {
-        let ground = match &self.alert {
-            Alert::Open(open) => open.stands_on(),
-            Alert::Quiet { .. } => None,
-        };
-        for (index, windows) in self.windows.iter_mut().enumerate() {
-            windows.keep(
-                ground
-                    .filter(|ground| ground.length == index)
-                    .map(|ground| ground.start),
-            );
-        }
-    }
-
-    fn surprise(&self, config: &DetectConfig) -> Surprise {
-        Surprise {
-            p_value: config.p_value,
-            min_negative: config.min_negative,
-            alert_open: self.has_open_alert(),
-        }
     }
 }
 

@@ -1,10 +1,10 @@
-//! The negative stories of an entity's windows: how many sources speak, and what they say.
+//! The negative stories of an entity's last minutes: how many sources speak, what they say, and whether in concert.
 
 use super::copies::{Counted, Stories, StoryNumber, identity};
 use super::snapshot::NegativeRow;
 use crate::domain::{Evidence, MentionEvent, SpikeWindow, Timestamp};
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Negative stories kept per entity; beyond it the oldest go first.
 const KEPT: usize = 512;
@@ -14,6 +14,9 @@ const KEPT_BYTES: usize = 150_000;
 
 /// Stories shown in an alert.
 const SHOWN: usize = 5;
+
+/// So many authors with names alike speak in concert.
+const CONCERT: usize = 4;
 
 /// Negative stories that may be judged, in order of arrival.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ struct Negative {
     counted: Counted,
     /// Identity of its author, or of its source where there is no author.
     voice: u64,
+    /// Identity of the author's name up to its digits: `fan0017` and `fan0018` have the same. 0 without an author.
+    stem: u64,
     post_id: Box<str>,
     title: Box<str>,
     url: Option<Box<str>>,
@@ -43,14 +48,12 @@ impl Negative {
 
 impl Negatives {
     pub fn push(&mut self, story: StoryNumber, counted: Counted, mention: &MentionEvent) {
-        let voice = match &mention.author {
-            Some(author) => identity(&["author", &mention.source, author]),
-            None => identity(&["source", &mention.source]),
-        };
+        let voice = voice_of(mention);
         self.keep(Negative {
             story,
             counted,
             voice,
+            stem: mention.author.as_deref().map_or(0, stem),
             post_id: mention.post_id.as_str().into(),
             title: mention.title.as_str().into(),
             url: mention.url.as_deref().map(Into::into),
@@ -94,6 +97,7 @@ impl Negatives {
                 n.story,
                 n.counted.save(),
                 n.voice,
+                n.stem,
                 texts.0,
                 texts.1,
                 texts.2,
@@ -102,13 +106,14 @@ impl Negatives {
         self.kept.iter().map(row).collect()
     }
 
-    pub fn restore(rows: Vec<NegativeRow>, lengths: &[Option<usize>]) -> Self {
+    pub fn restore(rows: Vec<NegativeRow>) -> Self {
         let mut restored = Self::default();
-        for NegativeRow(story, counted, voice, post_id, title, url) in rows {
+        for NegativeRow(story, counted, voice, stem, post_id, title, url) in rows {
             restored.keep(Negative {
                 story,
-                counted: Counted::restore(counted, lengths),
+                counted: Counted::restore(counted),
                 voice,
+                stem,
                 post_id,
                 title,
                 url,
@@ -117,16 +122,40 @@ impl Negatives {
         restored
     }
 
-    /// Distinct authors (sources, where there is no author) in a window of the `length`th length.
-    pub fn sources(&self, length: usize, window: SpikeWindow) -> u32 {
-        let voices: BTreeSet<u64> = self.within(length, window).map(|n| n.voice).collect();
+    /// Stories that count of one author since an instant.
+    pub fn told_by(&self, mention: &MentionEvent, since: Timestamp) -> usize {
+        let voice = voice_of(mention);
+        let told = |n: &&Negative| {
+            n.voice == voice && n.counted.event_time >= since && n.counted.weight > 0.0
+        };
+        self.kept.iter().filter(told).count()
+    }
+
+    /// Distinct authors (sources, where there is no author) in a window.
+    pub fn sources(&self, window: SpikeWindow) -> u32 {
+        let voices: BTreeSet<u64> = self.within(window).map(|n| n.voice).collect();
         voices.len() as u32
     }
 
-    /// The most negative stories in a window of the `length`th length, the worst first.
-    pub fn evidence(&self, length: usize, window: SpikeWindow, stories: &Stories) -> Vec<Evidence> {
+    /// Whether the authors in a window look like one: most have names that differ in their digits only.
+    pub fn in_concert(&self, window: SpikeWindow) -> bool {
+        let names: BTreeSet<(u64, u64)> = self
+            .within(window)
+            .filter(|n| n.stem != 0)
+            .map(|n| (n.stem, n.voice))
+            .collect();
+        let mut alike: BTreeMap<u64, usize> = BTreeMap::new();
+        names
+            .iter()
+            .for_each(|(stem, _)| *alike.entry(*stem).or_default() += 1);
+        let most = alike.into_values().max().unwrap_or(0);
+        most >= CONCERT && 2 * most >= names.len()
+    }
+
+    /// The most negative stories in a window, the worst first.
+    pub fn evidence(&self, window: SpikeWindow, stories: &Stories) -> Vec<Evidence> {
         let score = |negative: &Negative| negative.counted.score.unwrap_or(0.0);
-        let mut worst: Vec<&Negative> = self.within(length, window).collect();
+        let mut worst: Vec<&Negative> = self.within(window).collect();
         worst.sort_by(|a, b| match score(a).total_cmp(&score(b)) {
             Ordering::Equal => a.story.cmp(&b.story),
             unequal => unequal,
@@ -144,10 +173,26 @@ impl Negatives {
             .collect()
     }
 
-    fn within(&self, length: usize, window: SpikeWindow) -> impl Iterator<Item = &Negative> {
+    fn within(&self, window: SpikeWindow) -> impl Iterator<Item = &Negative> {
         self.kept.iter().filter(move |negative| {
             let at = negative.counted.event_time;
-            negative.counted.was_in_time_for(length) && window.start <= at && at < window.end
+            window.start <= at && at < window.end
         })
     }
+}
+
+fn voice_of(mention: &MentionEvent) -> u64 {
+    match &mention.author {
+        Some(author) => identity(&["author", &mention.source, author]),
+        None => identity(&["source", &mention.source]),
+    }
+}
+
+/// Identity of a name up to its digits; 0 of one that has none, or nothing else.
+fn stem(name: &str) -> u64 {
+    let letters = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_' || c == '-');
+    if letters.is_empty() || letters.len() == name.len() {
+        return 0;
+    }
+    identity(&[letters])
 }

@@ -4,27 +4,50 @@
 //! order and from nothing else, so that the same records always give the same decisions:
 //!
 //! ```text
-//!  mention ─► copies: whose story? ─► windows: count it ─► baseline, test: how improbable? ─► alerts
-//!  progress ─► watermark ─► windows close and teach their baselines, alerts resolve
-//!  retraction ─► copies: which stories? ─► windows: take them out ─► alerts
+//!  mention ─► volume: how much is there to hear? ─► copies: whose story? ─► minutes: count it
+//!          ─► horizons: how much better does a burst explain it than the baseline? ─► alerts
+//!  progress ─► watermark ─► minutes that are over teach the baseline, alerts resolve
+//!  retraction ─► copies: which stories? ─► minutes: take them out ─► alerts
 //! ```
 //!
 //! What it has learnt can be saved and restored: see [`Detector::checkpoint`].
 //!
 //! Pure: no clock, no I/O. [`SeriesDetector`] is the same test over a plain series of counts.
 
+/// What holds for all entities now, borrowed field by field.
+macro_rules! moment {
+    ($detector:expr) => {
+        $crate::detect::entity::Moment {
+            config: &$detector.config,
+            rules: &$detector.rules,
+            calendar: &$detector.calendar,
+            volume: &$detector.volume,
+            watermark: $detector.watermark.value(),
+        }
+    };
+}
+
 mod alerts;
 mod baseline;
+mod calendar;
+mod calibration;
 mod checkpoint;
 mod copies;
 mod entity;
 mod evidence;
+mod explain;
+mod horizons;
+mod likelihood;
+mod minutes;
+mod rules;
 mod series;
 pub mod snapshot;
+mod steady;
 mod test;
+mod volume;
 mod watermark;
-mod windows;
 
+pub use calendar::{BUNDLED as BUNDLED_CALENDAR, Calendar};
 pub use checkpoint::Restored;
 pub use series::{SeriesDetector, SeriesPoint};
 pub use snapshot::Checkpoint;
@@ -32,16 +55,18 @@ pub use test::upper_tail;
 
 use crate::config::DetectConfig;
 use crate::domain::{
-    AlertKind, AlertMessage, DetectionRecord, EntityId, MentionCluster, MentionEvent, Position,
-    Progress, Retraction, SourcePartition, Timestamp,
+    AlertKind, AlertMessage, DetectionRecord, EntityId, Label, MentionCluster, MentionEvent,
+    Position, Progress, Retraction, SourcePartition, Timestamp,
 };
 use copies::{Posts, Saved, Told, post_identity};
-use entity::{Entity, Moment};
+use entity::Entity;
+use rules::Rule;
 use snapshot::EntityTally;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
-use watermark::{Silence, Watermark};
+use std::sync::Arc;
+use volume::Volume;
+use watermark::Watermark;
 
 /// What follows from a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +86,7 @@ pub struct Counts {
     pub repeats: u64,
     /// Accepted mentions that were copies of a known story.
     pub copies: u64,
-    /// Stories not judged because all their windows had closed.
+    /// Stories not judged because their minute was over long before.
     pub late: u64,
     /// Retractions accepted.
     pub retractions: u64,
@@ -77,12 +102,14 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Detector {
     config: DetectConfig,
+    rules: Vec<Rule>,
+    calendar: Arc<Calendar>,
     /// How far each source partition was seen.
     seen: HashMap<SourcePartition, Seen>,
     watermark: Watermark,
-    silence: Silence,
-    /// The first watermark, and the silence before it: since then an entity never mentioned was watched too.
-    watched_since: Option<(Timestamp, Duration)>,
+    volume: Volume,
+    /// The first watermark: since then an entity never mentioned was watched too.
+    watched_since: Option<Timestamp>,
     entities: HashMap<EntityId, Entity>,
     /// Log offset of the last record applied or skipped; -1 before the first.
     as_of: i64,
@@ -122,13 +149,22 @@ struct Forgotten {
 }
 
 impl Detector {
-    /// A detector that has seen nothing. At most 32 lengths of windows are judged.
+    /// A detector that has seen nothing, with the calendar that is compiled in.
     pub fn new(config: &DetectConfig) -> Self {
+        let mut calendar = Calendar::bundled();
+        calendar.prefer(&config.exchange);
+        Self::with_calendar(config, Arc::new(calendar))
+    }
+
+    /// A detector that has seen nothing.
+    pub fn with_calendar(config: &DetectConfig, calendar: Arc<Calendar>) -> Self {
         Self {
+            rules: rules::rules(config),
+            calendar,
             config: config.clone(),
             seen: HashMap::new(),
             watermark: Watermark::new(config.lateness, config.max_hold),
-            silence: Silence::default(),
+            volume: Volume::default(),
             watched_since: None,
             entities: HashMap::new(),
             as_of: -1,
@@ -189,12 +225,16 @@ impl Detector {
         }
         seen.mention = Some(mention.position());
         self.counts.mentions += 1;
-        self.silence.end(mention.event_time);
         self.forget_posts();
 
-        let now = moment(&self.config, &self.watermark, &self.silence);
         let at = mention.event_time;
-        let id = &mention.entity;
+        let source = self.volume.hear(&mention.entity, &mention.source, at);
+        if let Some(sentiment) = &mention.sentiment {
+            self.volume.score(sentiment.label() == Label::Negative);
+        }
+        let (_, id) = rules::judged_by(&self.rules, mention);
+        let id = &id;
+        let now = moment!(self);
         let forgotten = self.forgotten.get(id).and_then(|forgotten| forgotten.as_of);
         let saved = self.entities.get(id).map(|entity| entity.as_of);
         if saved.max(forgotten) >= Some(self.as_of) {
@@ -203,7 +243,7 @@ impl Detector {
         let entity = match self.entities.entry(id.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => {
-                let mut entity = Entity::new(id.clone(), at, self.watched_since, now.config);
+                let mut entity = Entity::new(id.clone(), at, self.watched_since, now);
                 if let Some(forgotten) = self.forgotten.remove(id) {
                     let earlier = (forgotten.at, forgotten.tally);
                     entity.earlier = (forgotten.at > self.saved).then_some(earlier);
@@ -213,6 +253,7 @@ impl Detector {
             }
         };
         entity.tally.mentions += 1;
+        entity.hear(source);
         entity.settle(now);
         let horizon = now.horizon();
         let post = post_identity(&mention.source, &mention.post_id);
@@ -241,10 +282,10 @@ impl Detector {
         if told == Told::Copy {
             entity.tally.copies += 1;
             self.counts.copies += 1;
-        } else if !entity.count(number, mention, now.config) {
+        } else if !entity.count(number, mention, source, now) {
             entity.tally.late += 1;
             self.counts.late += 1;
-        } else if let Some(message) = entity.judge(number, mention, now.config) {
+        } else if let Some(message) = entity.judge(number, mention, now) {
             decisions.push(self.counts.alert(message));
         }
         schedule(&mut self.due, &mut self.changed, entity, now.config);
@@ -252,21 +293,17 @@ impl Detector {
     }
 
     fn progress(&mut self, progress: &Progress) -> Vec<Decision> {
-        if let Some(event_time) = progress.event_time {
-            self.silence.end(event_time);
-        }
         let Some(watermark) = self.watermark.advance(progress) else {
             return Vec::new();
         };
-        self.silence.end(watermark);
-        self.watched_since
-            .get_or_insert((watermark, self.silence.total()));
+        self.volume.close(watermark, &self.calendar);
+        self.watched_since.get_or_insert(watermark);
 
         let mut due = Vec::new();
         while self.due.first().is_some_and(|(at, _)| *at <= watermark) {
             due.extend(self.due.pop_first());
         }
-        let now = moment(&self.config, &self.watermark, &self.silence);
+        let now = moment!(self);
         let mut decisions = Vec::new();
         for (at, id) in due {
             let Some(entity) = self.entities.get_mut(&id) else {
@@ -313,7 +350,7 @@ impl Detector {
         seen.retraction = Some(retraction.origin.offset);
         self.counts.retractions += 1;
 
-        let now = moment(&self.config, &self.watermark, &self.silence);
+        let now = moment!(self);
         let post = post_identity(&retraction.source, &retraction.post_id);
         let mut decisions = Vec::new();
         for (id, number) in self.posts.stories(post, now.horizon()) {
@@ -326,7 +363,7 @@ impl Detector {
             entity.tally.taken_back += 1;
             self.counts.taken_back += 1;
             entity.settle(now);
-            if let Some(message) = entity.retract(number, post, retraction, now.config) {
+            if let Some(message) = entity.retract(number, post, retraction, now) {
                 decisions.push(self.counts.alert(message));
             }
             schedule(&mut self.due, &mut self.changed, entity, now.config);
@@ -336,7 +373,7 @@ impl Detector {
 
     /// Drops posts behind the look-back, and what there is no room for.
     fn forget_posts(&mut self) {
-        let now = moment(&self.config, &self.watermark, &self.silence);
+        let now = moment!(self);
         for (id, number) in self.posts.forget(now.horizon()) {
             if let Some(entity) = self.entities.get_mut(&id)
                 && entity.as_of < self.as_of
@@ -345,14 +382,6 @@ impl Detector {
                 schedule(&mut self.due, &mut self.changed, entity, now.config);
             }
         }
-    }
-}
-
-fn moment<'a>(config: &'a DetectConfig, watermark: &Watermark, silence: &Silence) -> Moment<'a> {
-    Moment {
-        config,
-        watermark: watermark.value(),
-        silence: silence.total(),
     }
 }
 

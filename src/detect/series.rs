@@ -1,26 +1,33 @@
 //! The spike test over a plain series of counts.
+//!
+//! A row is as improbable as the more probable of two: its own count, and the sum of it and the two before. So a single
+//! count that stands alone has to be huge, and what goes on need not be.
 
-use super::baseline::Baseline;
-use super::test::ln_upper_tail;
+use super::steady::{Baseline, Expectation};
+use super::test::ln_bound;
 use crate::domain::Timestamp;
+use std::collections::VecDeque;
 use std::f64::consts::LN_10;
 use std::time::Duration;
 
-/// What a row is taken to stand for. It only sets how many rows the baseline remembers: about 1,440.
+/// What a row is taken to stand for. It only sets how many rows the baseline remembers: about 2,880.
 const ROW: Duration = Duration::from_secs(5 * 60);
 
 /// A row fires at this probability or below: its anomaly score is ½ there.
-const FIRES_AT: f64 = 1e-5;
+const FIRES_AT: f64 = 6e-3;
 
 /// A row teaches no more than its expected count and this many standard deviations: counts of posts have long tails,
 /// which are to be learned, and ends to them, which are not.
 const ROW_TEACHES: f64 = 20.0;
 
 /// Rows after which a spike holds off others by a factor e less.
-const HOLD_OFF: f64 = 288.0;
+const HOLD_OFF: f64 = 216.0;
+
+/// Rows that are summed.
+const SUMMED: usize = 3;
 
 /// What gets through the hold-off is so much more improbable (in powers of ten) than the spike that fired.
-const OUTDOES: f64 = 1.5;
+const OUTDOES: f64 = 1.6;
 
 /// What is held off keeps this share of its anomaly score, so that it stays below ½.
 const HELD_OFF: f64 = 0.25;
@@ -31,7 +38,7 @@ const GREATEST: f64 = 1e12;
 /// One row, judged from the rows before it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SeriesPoint {
-    /// How anomalous, 0 to 1: ½ at a probability of 1e-5, less while an earlier spike holds it off.
+    /// How anomalous, 0 to 1: ½ at a probability of 0.006, less while an earlier spike holds it off.
     pub anomaly_score: f64,
     /// The count expected; 0 before the first row.
     pub expected: f64,
@@ -41,11 +48,15 @@ pub struct SeriesPoint {
 
 /// Judges the rows of a series one after the other, in constant memory.
 ///
-/// Rows stand for equally long intervals; a gap between them is no news. The upper tail of each count is taken under
-/// the baseline of the rows before it, as for an entity's windows.
+/// Rows stand for equally long intervals; a gap between them is no news. How improbable each count is, is bounded (Chernoff) under the
+/// baseline of the rows before it.
 #[derive(Debug)]
 pub struct SeriesDetector {
-    baseline: Baseline,
+    /// Of rows, and of sums of rows.
+    rows: Baseline,
+    sums: Baseline,
+    /// The latest counts.
+    counts: VecDeque<f64>,
     latest: Option<Timestamp>,
     /// Improbability of the greatest spike so far, in powers of ten; fades.
     spike: f64,
@@ -61,7 +72,9 @@ impl SeriesDetector {
     /// A detector that has seen nothing.
     pub fn new() -> Self {
         Self {
-            baseline: Baseline::new(ROW),
+            rows: Baseline::new(ROW),
+            sums: Baseline::new(ROW),
+            counts: VecDeque::new(),
             latest: None,
             spike: 0.0,
         }
@@ -70,7 +83,7 @@ impl SeriesDetector {
     /// Judges a row and learns from it. A row that is not later than all before it is judged, but teaches
     /// nothing; one whose value is no number is neither. Negative values count as 0.
     pub fn judge(&mut self, at: Timestamp, value: f64) -> SeriesPoint {
-        let usual = self.baseline.expect();
+        let (usual, usual_sum) = (self.rows.expect(), self.sums.expect());
         let expected = self.latest.map_or(0.0, |_| usual.mean);
         if value.is_nan() {
             return SeriesPoint {
@@ -80,13 +93,22 @@ impl SeriesDetector {
             };
         }
         let count = value.clamp(0.0, GREATEST);
-        let improbability = -ln_upper_tail(count, usual.mean, usual.dispersion) / LN_10;
+        let sum = self.counts.iter().sum::<f64>() + count;
+        let of = |count: f64, usual: &Expectation| {
+            -ln_bound(count, usual.mean, usual.dispersion) / LN_10
+        };
+        let improbability = of(count, &usual).min(of(sum, &usual_sum));
         self.spike *= (-1.0 / HOLD_OFF).exp();
         let held_off = improbability <= OUTDOES * self.spike;
         self.spike = self.spike.max(improbability);
         if Some(at) > self.latest {
             self.latest = Some(at);
-            self.baseline.teach(count.min(usual.above(ROW_TEACHES)));
+            self.rows.teach(count.min(usual.above(ROW_TEACHES)));
+            self.sums.teach(sum.min(usual_sum.above(ROW_TEACHES)));
+            self.counts.push_back(count);
+            if self.counts.len() >= SUMMED {
+                self.counts.pop_front();
+            }
         }
         let score = improbability / (improbability - FIRES_AT.log10());
         SeriesPoint {

@@ -3,8 +3,8 @@
 //!
 //! | Key | Holds |
 //! | --- | --- |
-//! | `detector` | how far everything was seen, the watermark, counts |
-//! | `entity:<id>` | windows, baselines, alert, and the stories of the open segment |
+//! | `detector` | how far everything was seen, the watermark, the volume of sources, counts |
+//! | `entity:<id>` | minutes, baseline, alert, and the stories of the open segment |
 //! | `stories:<id>:<segment>:<version>` | further stories, 64 each |
 //!
 //! A segment that changes is written under its other version, and counts from the moment in which the entity's own
@@ -16,6 +16,8 @@
 use crate::domain::{
     AlertMessage, EntityId, Origin, Position, SourcePartition, SourceState, Timestamp,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,10 +54,15 @@ pub fn mentions(state: &HashMap<String, Vec<u8>>) -> Result<HashMap<EntityId, u6
         .filter_map(|(key, value)| Some((key, entity_of(key)?, value)));
     entities
         .map(|(key, id, value)| {
-            let snapshot: EntitySnapshot = read(key, value)?;
+            let snapshot: Mentions = read(key, value)?;
             Ok((id, snapshot.mentions))
         })
         .collect()
+}
+
+#[derive(Deserialize)]
+struct Mentions {
+    mentions: u64,
 }
 
 pub(super) fn entity_key(id: &EntityId) -> String {
@@ -161,9 +168,10 @@ pub(super) struct DetectorSnapshot {
     pub forgotten: EntityTally,
     pub seen: Vec<(SourcePartition, Option<Position>, Option<i64>)>,
     pub watermark: WatermarkSnapshot,
-    pub silence: SilenceSnapshot,
-    /// The instant, and the silence before it in milliseconds.
+    /// The instant, and a number that means nothing any more.
     pub watched_since: Option<(Millis, u64)>,
+    #[serde(default)]
+    pub volume: VolumeSnapshot,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -179,14 +187,6 @@ pub(super) struct PlaceSnapshot {
     pub event_time: Option<Millis>,
     pub state: SourceState,
     pub at: Millis,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct SilenceSnapshot {
-    pub foremost: Option<Millis>,
-    pub total_ms: u64,
-    #[serde(default)]
-    pub interrupted: bool,
 }
 
 /// One entity.
@@ -205,8 +205,26 @@ pub(super) struct EntitySnapshot {
     /// is true up to there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier: Option<(i64, EntityTally)>,
+    /// What version of squall wrote it, see [`FORMAT`].
+    #[serde(default)]
+    pub format: u8,
     /// None of one that is forgotten.
     pub known: Option<KnownSnapshot>,
+}
+
+/// What an entity is known by: 1 since baselines are learnt by hour and weekday.
+pub(super) const FORMAT: u8 = 1;
+
+/// The part of an entity's record that every version can read.
+#[derive(Debug, Deserialize)]
+pub(super) struct Written {
+    #[serde(default)]
+    pub format: u8,
+    #[expect(
+        dead_code,
+        reason = "every version wrote it: what has none is no entity"
+    )]
+    as_of: i64,
 }
 
 impl EntitySnapshot {
@@ -225,6 +243,7 @@ impl EntitySnapshot {
             late: tally.late,
             taken_back: tally.taken_back,
             earlier,
+            format: FORMAT,
             known,
         }
     }
@@ -243,7 +262,14 @@ impl EntitySnapshot {
 pub(super) struct KnownSnapshot {
     pub last_seen: Millis,
     pub due: Option<Millis>,
-    pub windows: Vec<WindowsSnapshot>,
+    /// The first minute that has not taught, and those that are kept.
+    pub untaught: Option<i64>,
+    pub minutes: Vec<MinuteRow>,
+    pub baseline: BaselineSnapshot,
+    /// See [`super::calibration`].
+    pub calibration: Packed<f64>,
+    /// How much each source speaks of it.
+    pub mix: Packed<f32>,
     pub alert: AlertSnapshot,
     pub negatives: Vec<NegativeRow>,
     /// Number of the oldest story kept.
@@ -264,8 +290,8 @@ pub(super) struct SegmentSnapshot {
     pub stories: Vec<StoryRow>,
 }
 
-/// Event time, score, whether it is negative (1) and backfill (2), lengths it was in time for.
-pub(super) type CountedRow = (Millis, Option<f32>, u8, u32);
+/// Event time, score, whether it is negative (1) and backfill (2), weight, weight that is negative.
+pub(super) type CountedRow = (Millis, Option<f32>, u8, f32, f32);
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoryRow(
@@ -286,33 +312,114 @@ pub(super) struct StoryRow(
     pub Vec<(u64, Millis)>,
 );
 
-/// Story, counted, voice, post id, title, address.
+/// Story, counted, voice, stem of the voice's name, post id, title, address.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct NegativeRow(
     pub u64,
     pub CountedRow,
+    pub u64,
     pub u64,
     pub Box<str>,
     pub Box<str>,
     pub Option<Box<str>>,
 );
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct WindowsSnapshot {
-    pub length_ms: u64,
-    pub closed: Option<Millis>,
-    pub kept: Option<Millis>,
-    pub silence_ms: u64,
-    pub mentions: BaselineRow,
-    pub negative: BaselineRow,
-    pub open: Vec<TallyRow>,
+/// Numbers by their bits: base64 of their bytes, the lowest first.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Packed<T>(pub Vec<T>);
+
+/// A number that can be packed.
+pub(super) trait Packable: Copy {
+    const BYTES: usize;
+    fn pack(self, into: &mut Vec<u8>);
+    fn unpack(bytes: &[u8]) -> Self;
 }
 
-/// Windows, events and pairs.
-pub(super) type BaselineRow = (Exact, Exact, Exact);
+macro_rules! packable {
+    ($number:ty, $bytes:literal) => {
+        impl Packable for $number {
+            const BYTES: usize = $bytes;
+            fn pack(self, into: &mut Vec<u8>) {
+                into.extend(self.to_le_bytes());
+            }
+            fn unpack(bytes: &[u8]) -> Self {
+                bytes.try_into().map_or(0.0, Self::from_le_bytes)
+            }
+        }
+    };
+}
 
-/// Start, mentions, negative, scored, sum of scores, backfill mentions, backfill negative.
-pub(super) type TallyRow = (Millis, u32, u32, u32, Exact, u32, u32);
+packable!(f32, 4);
+packable!(f64, 8);
+
+impl<T: Packable> Serialize for Packed<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::with_capacity(self.0.len() * T::BYTES);
+        self.0.iter().for_each(|number| number.pack(&mut bytes));
+        serializer.serialize_str(&BASE64.encode(bytes))
+    }
+}
+
+impl<'de, T: Packable> Deserialize<'de> for Packed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let bytes = BASE64
+            .decode(text.as_bytes())
+            .map_err(serde::de::Error::custom)?;
+        Ok(Self(bytes.chunks_exact(T::BYTES).map(T::unpack).collect()))
+    }
+}
+
+/// What is usual for an entity; see [`super::baseline`].
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct BaselineSnapshot {
+    pub numbers: Packed<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rhythm: Option<Packed<f32>>,
+}
+
+/// One minute of an entity.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct MinuteRow {
+    pub minute: i64,
+    /// Mentions, negative, scored, whether it is flagged.
+    pub counts: (u32, u32, u32, bool),
+    /// Sum of scores, weight, negative weight, the same of backfill.
+    pub sums: Packed<f64>,
+}
+
+/// How much there was to hear; see [`super::volume`].
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct VolumeSnapshot {
+    pub next: Option<i64>,
+    pub begun: Option<i64>,
+    pub scored: Packed<f64>,
+    pub sources: Vec<SourceSnapshot>,
+}
+
+impl Default for VolumeSnapshot {
+    fn default() -> Self {
+        Self {
+            next: None,
+            begun: None,
+            scored: Packed(Vec::new()),
+            sources: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SourceSnapshot {
+    pub name: Box<str>,
+    pub since: i64,
+    pub open: Vec<(i64, Vec<u32>)>,
+    pub levels: Vec<i64>,
+    pub level: Packed<f32>,
+    pub hours: Vec<i64>,
+    pub hour: Packed<f32>,
+    pub rhythm: Packed<f32>,
+    pub numbers: Packed<f64>,
+}
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -324,9 +431,16 @@ pub(super) enum AlertSnapshot {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct OpenSnapshot {
     pub last: AlertMessage,
-    /// Its probability, and the mentions and negative mentions expected.
-    pub exact: (Exact, Exact, Exact),
+    /// Logarithm of the minutes one waits for as much by chance, at the last message about a spike.
+    pub ln_minutes: Exact,
     pub improbable_until: Millis,
-    /// Length and start of the window it stands on; mean and dispersion of the mentions and of the negative ones.
-    pub ground: Option<(u64, Millis, [Exact; 4])>,
+    pub ground: Option<GroundSnapshot>,
+}
+
+/// The stretch an alert stands on: first minute and the one behind the last, what is usual in it, and what else spoke.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct GroundSnapshot {
+    pub minutes: (i64, i64),
+    pub usual: [Exact; 4],
+    pub ln_others: Exact,
 }

@@ -52,6 +52,16 @@ pub(super) fn ln_upper_tail(observed: f64, mean: f64, dispersion: f64) -> f64 {
     }
 }
 
+/// Logarithm of Chernoff's bound on [`upper_tail`]: at most 0, never NaN. It falls evenly where few events are expected.
+pub(super) fn ln_bound(observed: f64, mean: f64, dispersion: f64) -> f64 {
+    let usable = observed.is_finite() && mean.is_finite() && mean > 0.0 && observed > mean;
+    if !usable || dispersion.is_nan() {
+        return 0.0;
+    }
+    let size = (1.0 / dispersion.max(0.0)).clamp(SIZES.0, SIZES.1);
+    -deviance(observed, mean, size).max(0.0)
+}
+
 /// Logarithm of the probability of exactly `k` events, by the saddle point (C. Loader, "Fast and accurate
 /// computation of binomial probabilities", 2000): no large logarithms are subtracted from each other.
 fn ln_mass(k: f64, mean: f64, size: f64) -> f64 {

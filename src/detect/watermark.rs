@@ -1,13 +1,9 @@
-//! Event time: how far every source partition has come, and which time nobody watched.
+//! Event time: how far every source partition has come.
 
-use super::snapshot::{PlaceSnapshot, SilenceSnapshot, WatermarkSnapshot};
+use super::snapshot::{PlaceSnapshot, WatermarkSnapshot};
 use crate::domain::{Progress, SourcePartition, SourceState, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// A step of event time longer than this, with no record in between, is a silence: nobody watched, so that it
-/// says nothing about how many mentions an entity usually has.
-const SILENCE: Duration = Duration::from_secs(3600);
 
 /// Up to which event time everything has been seen, give or take `lateness`. Never goes back.
 ///
@@ -146,57 +142,6 @@ impl Watermark {
     }
 }
 
-/// How much of event time went by unwatched.
-#[derive(Debug, Default)]
-pub(super) struct Silence {
-    foremost: Option<Timestamp>,
-    total: Duration,
-    /// Squall itself was away: the next step is a silence, however short.
-    interrupted: bool,
-}
-
-impl Silence {
-    /// Something happened at this event time.
-    pub fn end(&mut self, at: Timestamp) {
-        if let Some(foremost) = self.foremost {
-            let step = at.since(foremost);
-            if step > SILENCE || self.interrupted {
-                self.total += step;
-            }
-            self.interrupted &= step.is_zero();
-        }
-        self.foremost = self.foremost.max(Some(at));
-    }
-
-    pub fn save(&self) -> SilenceSnapshot {
-        SilenceSnapshot {
-            foremost: self.foremost.map(Into::into),
-            total_ms: self.total.as_millis() as u64,
-            interrupted: self.interrupted,
-        }
-    }
-
-    pub fn restore(saved: SilenceSnapshot) -> Self {
-        Self {
-            foremost: saved.foremost.map(Into::into),
-            total: Duration::from_millis(saved.total_ms),
-            interrupted: saved.interrupted,
-        }
-    }
-
-    /// Nobody watched from here, or from what an entity has seen later, to the next event.
-    pub fn interrupt(&mut self, seen: Option<Timestamp>, total: Duration) {
-        self.foremost = self.foremost.max(seen);
-        self.total = self.total.max(total);
-        self.interrupted = self.foremost.is_some();
-    }
-
-    /// Sum of all silences so far.
-    pub fn total(&self) -> Duration {
-        self.total
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,27 +269,6 @@ mod tests {
             progress(0, 2, Some(Timestamp::EPOCH), Active, 1),
         ];
         assert_eq!(watermark(&records), Some(at(0) - LATENESS));
-    }
-
-    #[test]
-    fn a_long_step_is_a_silence_and_short_ones_are_not() {
-        let mut silence = Silence::default();
-        for seconds in [0, 3000, 6000, 2000, 6000 + 7200, 6000 + 7201] {
-            silence.end(at(seconds));
-        }
-        assert_eq!(silence.total(), Duration::from_secs(7200));
-    }
-
-    #[test]
-    fn while_squall_was_away_nobody_watched_however_short_it_was() {
-        let mut silence = Silence::default();
-        silence.end(at(0));
-        let mut silence = Silence::restore(silence.save());
-        silence.interrupt(None, Duration::ZERO);
-        for seconds in [-5, 0, 600, 1200] {
-            silence.end(at(seconds));
-        }
-        assert_eq!(silence.total(), Duration::from_secs(600));
     }
 
     fn any_progress() -> impl Strategy<Value = Progress> {

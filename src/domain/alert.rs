@@ -1,6 +1,6 @@
 //! Alerts: what opens, is updated, and resolves or is retracted.
 
-use super::{EntityId, Timestamp};
+use super::{EntityId, Explanation, Timestamp, round};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -32,12 +32,26 @@ pub struct AlertMessage {
     pub observed: Observed,
     /// What the entity's own baseline expects in it.
     pub expected: Expected,
-    /// Probability of at least so many negative mentions under the baseline.
+    /// Bounds the probability of as much evidence by chance, although every mention is looked at: 1 / e-value.
     pub p_value: f64,
     /// The most negative stories, at most 5.
     pub evidence: Vec<Evidence>,
     /// Model that scored the evidence.
     pub model: String,
+    /// Why; none of messages of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
+}
+
+impl AlertMessage {
+    /// Rounds what was computed to four digits, so that a message is the same before and after it was written.
+    pub fn rounded(mut self) -> Self {
+        self.p_value = round(self.p_value).max(1e-300);
+        self.expected.mentions = round(self.expected.mentions);
+        self.expected.negative = round(self.expected.negative);
+        self.explanation = self.explanation.map(Explanation::rounded);
+        self
+    }
 }
 
 /// What happened to an alert.

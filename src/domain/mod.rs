@@ -7,6 +7,7 @@ mod alert;
 mod campaign;
 mod delivery;
 mod entity;
+mod explanation;
 mod mention;
 mod origin;
 mod post;
@@ -21,6 +22,7 @@ pub use alert::{
 pub use campaign::{Campaign, CampaignId};
 pub use delivery::{Delivery, Outcome};
 pub use entity::{Entity, EntityId, EntityKind, EntityList};
+pub use explanation::{Explanation, HorizonFact, PictureStep, round};
 pub use mention::{Mention, MentionCluster};
 pub use origin::{Origin, Position, SourcePartition};
 pub use post::{Author, DecodeError, Engagement, Post, PostStatus};

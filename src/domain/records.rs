@@ -87,6 +87,12 @@ pub struct MentionEvent {
     pub post_id: String,
     /// Source of the post.
     pub source: String,
+    /// Channel within the source; empty in records of an earlier version.
+    #[serde(default)]
+    pub channel: String,
+    /// ISO 639-1 code; empty where it is not known.
+    #[serde(default)]
+    pub lang: String,
     /// Author of the post.
     pub author: Option<String>,
     /// See [`super::event_time`].

@@ -1,6 +1,8 @@
 //! The body of a delivery: an alert message as receivers see it.
 
-use crate::domain::{AlertMessage, EntityId, Evidence, Expected, Observed, SpikeWindow, Timestamp};
+use crate::domain::{
+    AlertMessage, EntityId, Evidence, Expected, Explanation, Observed, SpikeWindow, Timestamp,
+};
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -34,6 +36,8 @@ struct Data<'a> {
     evidence: Vec<Evidence>,
     model: Cow<'a, str>,
     link: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<Explanation>,
 }
 
 #[derive(Serialize)]
@@ -77,6 +81,14 @@ pub fn alert_body(
             evidence: message.evidence.iter().map(with_short_title).collect(),
             model: cut(&message.model, MAX_CHARS),
             link: cut(&link, MAX_LINK_CHARS),
+            // The picture is for the page.
+            explanation: message.explanation.clone().map(|explanation| Explanation {
+                picture: Vec::new(),
+                scheduled: explanation
+                    .scheduled
+                    .map(|tag| cut(&tag, MAX_CHARS).into_owned()),
+                ..explanation
+            }),
         },
     };
     loop {
@@ -149,6 +161,7 @@ pub(super) mod tests {
                 copies: 7,
             }],
             model: "squall-mini".into(),
+            explanation: None,
         }
     }
 

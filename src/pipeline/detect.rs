@@ -15,7 +15,7 @@ use crate::broker::{
     Assigned, Assignment, Commits, Consumer, Event, Outgoing, Producer, Record, Stop,
 };
 use crate::config::DetectConfig;
-use crate::detect::{Decision, Detector};
+use crate::detect::{Calendar, Decision, Detector};
 use crate::domain::{AlertMessage, DetectionRecord, Timestamp};
 use crate::faults;
 use crate::state::State;
@@ -41,6 +41,8 @@ pub struct Detect {
     pub emitter: Emitter,
     /// `[detect]`.
     pub config: DetectConfig,
+    /// When exchanges are open.
+    pub calendar: Arc<Calendar>,
     /// Keeps what was learnt.
     pub state: Arc<dyn State>,
     /// A checkpoint is also due after so many bytes of a partition.
@@ -186,8 +188,8 @@ impl Detect {
             }
         };
         let epoch = &self.emitter.epoch;
-        let restored =
-            tokio::task::block_in_place(|| Detector::restore(&self.config, epoch, state));
+        let anew = Detector::with_calendar(&self.config, self.calendar.clone());
+        let restored = tokio::task::block_in_place(|| anew.with(epoch, state));
         for problem in restored.problems {
             tracing::error!(
                 partition,

@@ -159,6 +159,8 @@ fn mention_event(post: &ScoredPost, mention: &crate::domain::Mention) -> Mention
         entity: mention.entity.clone(),
         post_id: post.id.clone(),
         source: post.source.clone(),
+        channel: post.channel.clone(),
+        lang: post.lang.clone(),
         author: post.author.as_ref().map(|author| author.id.clone()),
         event_time: post.event_time,
         received_at: post.received_at,

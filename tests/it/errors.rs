@@ -39,7 +39,7 @@ fn all_configuration_errors_come_at_once() {
         &["api.listn", "did you mean 'listen'", "score.batch_tokens"],
     );
     let setup = Setup::new("[detect]\np_value = 7.0\nmin_sources = 9\n");
-    run_fails(&setup, &["detect.p_value", "detect.min_sources"]);
+    run_fails(&setup, &["detect.resolve_e_value", "detect.min_sources"]);
 }
 
 #[test]

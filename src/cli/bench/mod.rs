@@ -1,7 +1,9 @@
 //! `squall bench`.
 
+mod detect;
 mod model;
 mod pipeline;
+mod simulation;
 mod store;
 
 use crate::config::Config;
@@ -17,6 +19,8 @@ pub(super) struct Bench {
 /// What is measured.
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Detection on made-up streams: false alarms by volume, bursts found
+    Detect(detect::DetectBench),
     /// Texts and tokens a second of scoring a file
     Model(model::ModelBench),
     /// The whole way, embedded: from received to stored, and to the first delivery of an alert
@@ -39,6 +43,9 @@ fn machine() -> String {
 /// Measures.
 pub(super) async fn run(args: Bench, config: Config) -> anyhow::Result<()> {
     match args.what {
+        What::Detect(args) => {
+            tokio::task::spawn_blocking(move || detect::run(&args, &config.detect)).await?
+        }
         What::Model(args) => {
             tokio::task::spawn_blocking(move || model::run(&args, &config)).await?
         }

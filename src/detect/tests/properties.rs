@@ -91,12 +91,13 @@ pub(super) fn in_order(mut records: Vec<DetectionRecord>) -> Vec<DetectionRecord
 /// Thresholds so low that random records open, resolve and retract alerts all the time.
 pub(super) fn excitable() -> DetectConfig {
     DetectConfig {
-        p_value: 0.5,
-        critical_p_value: 0.05,
+        budget: "1000000/month".parse().unwrap(),
+        critical_rarity: 2.0,
+        critical_effect: 1.5,
         update_power: 1.1,
         min_negative: 2,
         min_sources: 2,
-        resolve_p_value: 0.6,
+        resolve_e_value: 1.0,
         resolve_after: Duration::from_secs(300),
         cool_down: Duration::from_secs(60),
         ..default_config()

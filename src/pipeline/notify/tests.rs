@@ -49,6 +49,7 @@ pub(super) fn alert(alert_id: &str, revision: u32, at: Timestamp) -> AlertMessag
         p_value: 1e-9,
         evidence: Vec::new(),
         model: "m".into(),
+        explanation: None,
     }
 }
 

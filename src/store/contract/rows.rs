@@ -174,6 +174,7 @@ pub fn alert(alert_id: &str, kind: AlertKind, revision: u32, seconds: u64) -> Al
             copies: 7,
         }],
         model: "squall-mini".into(),
+        explanation: None,
     }
 }
 

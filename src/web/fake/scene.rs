@@ -360,6 +360,7 @@ fn alerts() -> Vec<AlertRow> {
                     })
                     .collect(),
                 model: "squall-mini".into(),
+                explanation: None,
             },
             acknowledged: None,
             deliveries: vec![Delivery {

@@ -1,0 +1,121 @@
+//! `squall bench detect`: the rate of false alarms, what is found of bursts, how fast and how large it is.
+
+use super::simulation::{null, oracle, power, world};
+use crate::config::DetectConfig;
+use clap::ValueEnum;
+use rand::{SeedableRng as _, rngs::StdRng};
+use std::io::Write as _;
+use std::time::Instant;
+
+/// Measure detection on made-up streams of which the truth is known.
+#[derive(Debug, clap::Args)]
+pub(super) struct DetectBench {
+    /// What is measured
+    #[arg(long, value_enum, default_value_t = What::Null)]
+    what: What,
+    /// Entities of the quiet worlds
+    #[arg(long, default_value_t = 200)]
+    entities: usize,
+    /// Days of the quiet worlds, the first 28 of which only teach
+    #[arg(long, default_value_t = 365)]
+    days: i64,
+    /// Bursts tried in each case
+    #[arg(long, default_value_t = 1200)]
+    bursts: usize,
+    /// Seed of chance
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Alerts opened where nothing happens, by volume
+    Null,
+    /// Bursts found, beside the test that knows the truth
+    Power,
+}
+
+/// Measures, with the budget of the configuration.
+pub(super) fn run(args: &DetectBench, config: &DetectConfig) -> anyhow::Result<()> {
+    match args.what {
+        What::Null => quiet(args, config),
+        What::Power => bursts(args, config),
+    }
+}
+
+fn quiet(args: &DetectBench, config: &DetectConfig) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    for (law, name) in world::LAWS {
+        let begun = Instant::now();
+        let measured = null::measure(config, law, args.entities, args.days, args.seed);
+        writeln!(
+            out,
+            "{name}: {} mentions in {:.0?}",
+            measured.mentions,
+            begun.elapsed()
+        )?;
+        let all = measured
+            .classes
+            .iter()
+            .fold((0, 0.0), |sum, (n, months)| (sum.0 + n, sum.1 + months));
+        for (class, (opened, months)) in measured.classes.iter().enumerate() {
+            line(
+                &mut out,
+                &format!("{:.4} a minute", null::rate(class)),
+                *opened,
+                *months,
+            )?;
+        }
+        line(&mut out, "all", all.0, all.1)?;
+    }
+    Ok(())
+}
+
+fn line(
+    out: &mut impl std::io::Write,
+    what: &str,
+    opened: u32,
+    months: f64,
+) -> std::io::Result<()> {
+    let months = months.max(1e-9);
+    writeln!(
+        out,
+        "  {what:<18} {opened:>5} alerts in {months:.0} entity-months: {:.4} a month, 95 % bound {:.4}",
+        f64::from(opened) / months,
+        null::upper_bound(opened) / months,
+    )
+}
+
+/// Months of nothing by which the threshold of the test that knows the truth is found.
+const ORACLE_MINUTES: i64 = 4_320_000;
+
+fn bursts(args: &DetectBench, config: &DetectConfig) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "mentions a minute, dispersion, effect: found (median delay) by the test that knows the truth, by detection"
+    )?;
+    for rate in [0.1, 1.0, 10.0] {
+        for dispersion in [0.1, 0.5] {
+            for effect in [2.0, 3.0, 5.0] {
+                let case = oracle::Case {
+                    rate,
+                    dispersion,
+                    share: 0.2,
+                    effect,
+                };
+                let mut rng = StdRng::seed_from_u64(args.seed);
+                let threshold =
+                    oracle::threshold(case, config.budget.per_month(), ORACLE_MINUTES, &mut rng);
+                let known = oracle::power(case, threshold, 4 * args.bursts, &mut rng);
+                let found = power::power(config, case, args.bursts, args.seed);
+                writeln!(
+                    out,
+                    "{rate:>5} {dispersion:>4} {effect:>3}x: {:.3} ({} min)  {:.3} ({} min)",
+                    known.0, known.1, found.0, found.1
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
