@@ -7,7 +7,7 @@
 //!                                  │                              broker: consumer, producer, embedded broker
 //!  pipeline::score   domain::Post::decode ► text ► campaign ► model ──► squall.scored, squall.mentions, squall.dead
 //!  pipeline::store   blocks ► store (SQLite)
-//!  pipeline::detect  detect: copies ► windows ► baseline ► test ► alert life cycle ──► squall.alerts
+//!  pipeline::detect  detect: copies ► minutes ► baseline ► e-detector ► alert life cycle ──► squall.alerts
 //!  pipeline::notify  notify: sign, send, retry ──► squall.deliveries
 //!  web               page, HTTP API, health, metrics
 //! ```

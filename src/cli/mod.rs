@@ -1,6 +1,7 @@
 //! The command line: one file a command. Data goes to standard output, everything else to standard error;
 //! exit status 0 is success, 1 failure, 2 wrong usage.
 
+mod backtest;
 mod bench;
 mod check_config;
 mod dead_letters;
@@ -55,6 +56,7 @@ enum Command {
     Eval(eval::Eval),
     /// Look for spikes in a plain series of counts
     Detect(detect::Detect),
+    Backtest(backtest::Backtest),
     /// Write a report
     Report(report::Report),
     DeadLetters(dead_letters::DeadLetters),
@@ -127,6 +129,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Score(args) => score::run(&args, config()?),
         Command::Eval(args) => eval::run(&args, &config()?),
         Command::Detect(args) => detect::run(&args),
+        Command::Backtest(args) => backtest::run(&args, &config()?),
         Command::Report(args) => {
             let config = config()?;
             let store = report::store(&config)?;

@@ -302,17 +302,11 @@ impl Entity {
         self.alert.resolve(watermark, config)
     }
 
-    /// Counts a story's first mention in its minute; false when it came too late. `source` is the number of its source.
-    pub fn count(
-        &mut self,
-        number: StoryNumber,
-        mention: &MentionEvent,
-        source: usize,
-        now: Moment,
-    ) -> bool {
+    /// Counts a story's first mention in its minute; false when it came too late.
+    pub fn count(&mut self, number: StoryNumber, mention: &MentionEvent, now: Moment) -> bool {
         let sentiment = mention.sentiment.filter(is_finite);
         let negative = sentiment.is_some_and(|sentiment| sentiment.label() == Label::Negative);
-        let weight = sentiment.map_or(0.0, |_| self.weight(mention, negative, source, now));
+        let weight = sentiment.map_or(0.0, |_| self.weight(mention, negative, now));
         let probability = sentiment
             .filter(|_| negative)
             .map_or(0.0, |sentiment| sentiment.negative);
@@ -337,15 +331,8 @@ impl Entity {
         true
     }
 
-    /// How much a story counts: by relevance and by how credible its source is; not at all beyond the author's cap, or
-    /// while its source has only just joined.
-    fn weight(
-        &mut self,
-        mention: &MentionEvent,
-        negative: bool,
-        source: usize,
-        now: Moment,
-    ) -> f32 {
+    /// How much a story counts: by relevance and by how credible its source is; not at all beyond the author's cap.
+    fn weight(&self, mention: &MentionEvent, negative: bool, now: Moment) -> f32 {
         let credible = now
             .config
             .credibility
@@ -359,9 +346,7 @@ impl Entity {
         };
         let since = mention.event_time - AUTHOR_TIME;
         let cap = now.config.author_cap as usize;
-        if now.volume.is_joining(source, mention.event_time)
-            || negative && mention.author.is_some() && self.negatives.told_by(mention, since) >= cap
-        {
+        if negative && mention.author.is_some() && self.negatives.told_by(mention, since) >= cap {
             return 0.0;
         }
         relevant * credible as f32

@@ -282,7 +282,7 @@ impl Detector {
         if told == Told::Copy {
             entity.tally.copies += 1;
             self.counts.copies += 1;
-        } else if !entity.count(number, mention, source, now) {
+        } else if !entity.count(number, mention, now) {
             entity.tally.late += 1;
             self.counts.late += 1;
         } else if let Some(message) = entity.judge(number, mention, now) {

@@ -392,7 +392,6 @@ pub(super) struct MinuteRow {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct VolumeSnapshot {
     pub next: Option<i64>,
-    pub begun: Option<i64>,
     pub scored: Packed<f64>,
     pub sources: Vec<SourceSnapshot>,
 }
@@ -401,7 +400,6 @@ impl Default for VolumeSnapshot {
     fn default() -> Self {
         Self {
             next: None,
-            begun: None,
             scored: Packed(Vec::new()),
             sources: Vec::new(),
         }

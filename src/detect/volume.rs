@@ -42,9 +42,6 @@ const RECENT_MINUTES: f64 = 20.0;
 /// Days after which volume counts by a factor e less for the rhythm.
 const RHYTHM_DAYS: f64 = 28.0;
 
-/// A source that joins later is only listened to for so many minutes: what it adds is no news.
-const JOINING: i64 = 24 * 60;
-
 /// Of one entity: which sources speak of it, and how much.
 pub(super) type Mix = [f32; SOURCES];
 
@@ -54,8 +51,6 @@ pub(super) struct Volume {
     sources: Vec<Source>,
     /// The first minute that is not closed.
     next: Option<i64>,
-    /// The first minute of all.
-    begun: Option<i64>,
     /// Negative mentions and all that were scored.
     negative: f64,
     of: f64,
@@ -86,7 +81,6 @@ impl Volume {
     /// A mention was heard. Returns the number of its source.
     pub fn hear(&mut self, entity: &EntityId, source: &str, at: Timestamp) -> usize {
         let minute = minute_of(at);
-        self.begun.get_or_insert(minute);
         let index = match self.sources.iter().position(|one| &*one.name == source) {
             Some(known) => known,
             None if self.sources.len() < SOURCES => {
@@ -99,14 +93,6 @@ impl Volume {
             self.sources[index].count(minute, group(entity));
         }
         index
-    }
-
-    /// Whether a source joined so lately that it is only listened to.
-    pub fn is_joining(&self, source: usize, at: Timestamp) -> bool {
-        let (Some(source), Some(begun)) = (self.sources.get(source), self.begun) else {
-            return false;
-        };
-        source.since > begun + GAP && minute_of(at) < source.since + JOINING
     }
 
     /// A mention was scored.
@@ -182,7 +168,6 @@ impl Volume {
     pub fn save(&self) -> VolumeSnapshot {
         VolumeSnapshot {
             next: self.next,
-            begun: self.begun,
             scored: Packed(vec![self.negative, self.of]),
             sources: self.sources.iter().map(Source::save).collect(),
         }
@@ -192,7 +177,6 @@ impl Volume {
         let scored = |index: usize| saved.scored.0.get(index).copied().unwrap_or(0.0);
         Self {
             next: saved.next,
-            begun: saved.begun,
             negative: scored(0),
             of: scored(1),
             sources: saved

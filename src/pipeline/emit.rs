@@ -44,30 +44,17 @@ impl Emitter {
             source.to_string(),
             post,
         )];
-        if post.status != PostStatus::Live
-            && let Some(earlier) = &post.replaces
-        {
-            let retraction = DetectionRecord::Retraction(Retraction {
-                origin: post.origin.clone(),
-                source: post.source.clone(),
-                post_id: earlier.clone(),
-                event_time: post.event_time,
-            });
-            records.extend(
-                (0..self.mentions).map(|p| record(topics::MENTIONS, p, String::new(), &retraction)),
-            );
-        }
-        if post.status != PostStatus::Retracted {
-            records.extend(post.mentions.iter().map(|mention| {
-                let event = mention_event(post, mention);
-                let partition = topics::of_entity(mention.entity.as_str(), self.mentions);
-                record(
-                    topics::MENTIONS,
-                    partition,
-                    mention.entity.to_string(),
-                    &DetectionRecord::Mention(event),
-                )
-            }));
+        for event in detected(post) {
+            match &event {
+                DetectionRecord::Mention(mention) => {
+                    let key = mention.entity.to_string();
+                    let partition = topics::of_entity(&key, self.mentions);
+                    records.push(record(topics::MENTIONS, partition, key, &event));
+                }
+                _ => records.extend(
+                    (0..self.mentions).map(|p| record(topics::MENTIONS, p, String::new(), &event)),
+                ),
+            }
         }
         records
     }
@@ -119,6 +106,26 @@ impl Emitter {
     pub fn control(&self, act: &ControlAct) -> Outgoing {
         record(topics::CONTROL, 0, String::new(), act)
     }
+}
+
+/// What DETECT is told of a scored post: what it takes back, then its mentions.
+pub fn detected(post: &ScoredPost) -> Vec<DetectionRecord> {
+    let mut events = Vec::new();
+    if post.status != PostStatus::Live
+        && let Some(earlier) = &post.replaces
+    {
+        events.push(DetectionRecord::Retraction(Retraction {
+            origin: post.origin.clone(),
+            source: post.source.clone(),
+            post_id: earlier.clone(),
+            event_time: post.event_time,
+        }));
+    }
+    if post.status != PostStatus::Retracted {
+        let mentions = post.mentions.iter();
+        events.extend(mentions.map(|one| DetectionRecord::Mention(mention_event(post, one))));
+    }
+    events
 }
 
 /// Hands records to the producer, in order.

@@ -15,7 +15,7 @@ pub mod score;
 mod score_line;
 pub mod store;
 
-pub use emit::{Emitter, send_all};
+pub use emit::{Emitter, detected, send_all};
 pub use encoder::Encoder;
 pub use reading::{Reader, Reading, Receipt};
 pub use score_line::ScoreLine;

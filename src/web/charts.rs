@@ -5,7 +5,7 @@
 //! attribute is ever written from a number that is not finite.
 
 use super::{ticks, words};
-use crate::domain::Timestamp;
+use crate::domain::{PictureStep, Timestamp};
 use maud::{Markup, html};
 use std::fmt::Write;
 use std::time::Duration;
@@ -82,6 +82,51 @@ pub fn bar_chart(axis: &Axis, title: &str, bars: &[Bar]) -> Markup {
         .iter()
         .map(|tick| (100.0 - height(*tick), words::count(*tick)));
     frame(axis, title, &plot, labels.collect())
+}
+
+/// Negative mentions a step as bars, a line at what was expected, and one that few steps exceed.
+pub fn against_chart(title: &str, picture: &[PictureStep]) -> Markup {
+    let (Some(first), Some(last)) = (picture.first(), picture.last()) else {
+        return html! {};
+    };
+    let step = Duration::from_secs(300);
+    let axis = Axis {
+        from: first.start,
+        to: last.start + step,
+        step,
+    };
+    let steps = placed(&axis, picture, |step| step.start);
+    let greatest = |step: &PictureStep| f64::from(step.negative).max(step.high.min(1e9));
+    let highest = steps
+        .iter()
+        .map(|(_, step)| greatest(step))
+        .fold(1.0, f64::max);
+    let ticks = ticks::counts(highest.ceil() as u64);
+    let top = ticks.last().copied().unwrap_or(1).max(1) as f64;
+    let level = |count: f64| 100.0 - 100.0 * (count / top).clamp(0.0, 1.0);
+    let path = |of: fn(&PictureStep) -> f64| {
+        steps.iter().fold(String::new(), |mut path, (place, step)| {
+            let (level, word) = (
+                short(level(of(step))),
+                if path.is_empty() { 'M' } else { 'L' },
+            );
+            let _ = write!(path, "{word}{place} {level}H{}", place + 1);
+            path
+        })
+    };
+    let plot = html! {
+        @for tick in &ticks { (gridline(&axis, level(*tick as f64), *tick == 0)) }
+        @for (place, step) in &steps { (bar_of(*place, 0.0, 100.0 - level(f64::from(step.negative)))) }
+        path class="line" d=(path(|step| step.expected)) {}
+        path class="line" stroke-dasharray="4 3" d=(path(|step| step.high)) {}
+        @for (place, step) in &steps {
+            (hint(*place, &format!("{} negative of {}, {} expected", step.negative, step.mentions, words::rate(step.expected))))
+        }
+    };
+    let labels = ticks
+        .iter()
+        .map(|tick| (level(*tick as f64), words::count(*tick)));
+    frame(&axis, title, &plot, labels.collect())
 }
 
 /// Mean scores a step as a line about zero, the ground between coloured by its side.

@@ -38,7 +38,7 @@ fn all_configuration_errors_come_at_once() {
         &setup,
         &["api.listn", "did you mean 'listen'", "score.batch_tokens"],
     );
-    let setup = Setup::new("[detect]\np_value = 7.0\nmin_sources = 9\n");
+    let setup = Setup::new("[detect]\nresolve_e_value = 0.5\nmin_sources = 9\n");
     run_fails(&setup, &["detect.resolve_e_value", "detect.min_sources"]);
 }
 

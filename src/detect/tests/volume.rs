@@ -89,18 +89,6 @@ fn minutes_nobody_watched_are_not_heard() {
 }
 
 #[test]
-fn a_source_that_joins_later_is_listened_to_for_a_day() {
-    let mut volume = Volume::default();
-    play(&mut volume, 0..120, |_, _, source| {
-        i64::from(source == "news")
-    });
-    let news = volume.hear(&"E1".into(), "news", at(120 * 60));
-    let social = volume.hear(&"E1".into(), "social", at(120 * 60));
-    assert!(volume.is_joining(social, at(121 * 60)) && !volume.is_joining(news, at(121 * 60)));
-    assert!(!volume.is_joining(social, at((120 + 1440) * 60)));
-}
-
-#[test]
 fn is_the_same_after_it_was_saved() {
     let mut volume = Volume::default();
     play(&mut volume, 0..200, |minute, entity, source| {

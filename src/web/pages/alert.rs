@@ -1,7 +1,7 @@
 //! Alerts: as a card on the front page, as a line in a list, as a page of their own; and their acknowledgement.
 
 use super::parts;
-use crate::domain::{AlertKind, Outcome, Timestamp};
+use crate::domain::{AlertKind, Explanation, Outcome, Timestamp};
 use crate::store::{AlertQuery, AlertRow};
 use crate::web::api::is_open;
 use crate::web::overview::overview;
@@ -45,6 +45,7 @@ pub async fn alert(
             @if sent && alert.acknowledged.is_none() { p class="note" role="status" { "The acknowledgement was sent. It shows here once it is stored." } }
             (acknowledgement(&alert, now, &headers, "page"))
         }
+        @if let Some(explanation) = &latest.explanation { (explained(explanation)) }
         section aria-labelledby="details-title" {
             h2 id="details-title" { "Details" }
             dl class="details" {
@@ -79,6 +80,38 @@ pub async fn alert(
     };
     let title = format!("{name}: {state}");
     Ok(super::page(&shared, &overview, &title, &main))
+}
+
+/// Why it was sent: how rare it is, the horizons, and the last hour against what was expected.
+fn explained(explanation: &Explanation) -> Markup {
+    html! {
+        section aria-labelledby="why-title" {
+            h2 id="why-title" { "Why" }
+            p {
+                "By chance as much is seen once in " b { (words::rate(explanation.once_in_days)) } " days at the most; the budget is "
+                b { (words::rate(explanation.budget)) } " alerts a month. There were " b { (words::rate(explanation.effect)) }
+                " times the negative mentions expected."
+                @if let Some(tag) = &explanation.scheduled { " Announced for this time: " (tag) "." }
+                @if explanation.concert { " Most come from accounts whose names differ in their digits only." }
+            }
+            @if !explanation.picture.is_empty() {
+                (charts::against_chart("Negative mentions of the last hour, every five minutes, and what was expected", &explanation.picture))
+            }
+            table class="facts" {
+                thead { tr { th scope="col" { "Horizon" } th scope="col" { "Negative" } th scope="col" { "Expected" } th scope="col" { "Likelihood ratio" } } }
+                tbody {
+                    @for fact in &explanation.horizons {
+                        tr {
+                            th scope="row" { (fact.minutes) " min" }
+                            td { (fact.observed.1) " of " (fact.observed.0) }
+                            td { (words::rate(fact.expected.1)) " of " (words::rate(fact.expected.0)) }
+                            td { (format!("{:.1e}", fact.e_value)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 async fn find(shared: &Shared, id: &str) -> Result<AlertRow, Problem> {

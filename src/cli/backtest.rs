@@ -1,0 +1,242 @@
+//! `squall backtest`: what detection says of a past stream, and what another configuration would have said.
+
+use crate::app;
+use crate::config::{self, Config};
+use crate::connect::{Lines, MAX_LINE_BYTES};
+use crate::detect::{Decision, Detector};
+use crate::domain::{
+    AlertKind, AlertMessage, DetectionRecord, Origin, Post, Progress, ScoredPost, SourcePartition,
+    SourceState, Timestamp,
+};
+use crate::model::{Model, Tokens};
+use crate::pipeline::{Reader, Reading, Receipt, detected};
+use anyhow::Context as _;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Posts scored together.
+const CHUNK: usize = 256;
+
+/// Replay a stream through detection: alert messages as JSON Lines on standard output, alerts a day and rule on standard
+/// error.
+///
+/// A line of the input is a record of `squall.mentions` (one partition of it, in its order: the alerts are then, byte for byte, those
+/// of the live run), a record of `squall.scored`, or a post, which is scored first. Posts are taken in the order of the file.
+#[derive(Debug, clap::Args)]
+pub(super) struct Backtest {
+    /// JSON Lines file; `-` is standard input
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    input: PathBuf,
+    /// Only what happened at this time or later is told; what came before still teaches
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Only what happened before this time is read
+    #[arg(long, value_name = "TIME")]
+    to: Option<Timestamp>,
+    /// Another configuration: what it would have sent is told besides
+    #[arg(long, value_name = "FILE")]
+    proposed: Option<PathBuf>,
+}
+
+/// One way to judge, and the alerts it opened: by day and rule, and which.
+struct Judge {
+    detector: Detector,
+    next: i64,
+    opened: BTreeMap<(String, String), usize>,
+    alerts: Vec<(Timestamp, String)>,
+}
+
+impl Judge {
+    fn new(config: &Config) -> anyhow::Result<Self> {
+        let calendar = Arc::new(app::calendar(&config.detect)?);
+        Ok(Self {
+            detector: Detector::with_calendar(&config.detect, calendar),
+            next: 0,
+            opened: BTreeMap::new(),
+            alerts: Vec::new(),
+        })
+    }
+
+    /// The messages that follow from a record, from a time on.
+    fn apply(&mut self, record: &DetectionRecord, from: Option<Timestamp>) -> Vec<AlertMessage> {
+        let decisions = self.detector.apply(self.next, record);
+        self.next += 1;
+        let mut told = Vec::new();
+        for decision in decisions {
+            let Decision::Alert(message) = decision else {
+                continue;
+            };
+            if Some(message.at) < from {
+                continue;
+            }
+            if message.kind == AlertKind::Opened {
+                let day = message.at.to_string().chars().take(10).collect();
+                *self.opened.entry((day, message.rule.clone())).or_default() += 1;
+                self.alerts
+                    .push((message.at, format!("{} {}", message.rule, message.entity)));
+            }
+            told.push(message);
+        }
+        told
+    }
+
+    fn summary(&self, title: &str, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "{title}: {} alerts opened", self.alerts.len())?;
+        for ((day, rule), opened) in &self.opened {
+            writeln!(out, "  {day}  {rule}  {opened}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Backtest, config: &Config) -> anyhow::Result<()> {
+    let mut live = Judge::new(config)?;
+    let mut proposed = match &args.proposed {
+        Some(path) => Some(Judge::new(&config::load(Some(path), std::iter::empty())?)?),
+        None => None,
+    };
+    let mut output = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut judge = |record: &DetectionRecord| -> anyhow::Result<()> {
+        if args.to.is_some_and(|to| happened(record) >= Some(to)) {
+            return Ok(());
+        }
+        if let Some(proposed) = &mut proposed {
+            proposed.apply(record, args.from);
+        }
+        for message in live.apply(record, args.from) {
+            serde_json::to_writer(&mut output, &message)?;
+            output.write_all(b"\n")?;
+        }
+        Ok(())
+    };
+    read(args, config, &mut judge)?;
+    output.flush()?;
+    let mut notes = std::io::stderr().lock();
+    live.summary("as configured", &mut notes)?;
+    if let Some(proposed) = &proposed {
+        proposed.summary("as proposed", &mut notes)?;
+        let only = |one: &Judge, other: &Judge| -> Vec<String> {
+            let known: Vec<&String> = other.alerts.iter().map(|(_, name)| name).collect();
+            let new = one.alerts.iter().filter(|(_, name)| !known.contains(&name));
+            new.map(|(at, name)| format!("{at} {name}")).collect()
+        };
+        for (sign, lines) in [("-", only(&live, proposed)), ("+", only(proposed, &live))] {
+            lines
+                .iter()
+                .try_for_each(|line| writeln!(notes, "{sign} {line}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn happened(record: &DetectionRecord) -> Option<Timestamp> {
+    match record {
+        DetectionRecord::Mention(mention) => Some(mention.event_time),
+        DetectionRecord::Progress(progress) => progress.event_time,
+        DetectionRecord::Retraction(retraction) => Some(retraction.event_time),
+    }
+}
+
+/// Reads the input; what it is its first line says.
+fn read(
+    args: &Backtest,
+    config: &Config,
+    judge: &mut dyn FnMut(&DetectionRecord) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let place = args.input.display().to_string();
+    let mut lines = Lines::open(&args.input, MAX_LINE_BYTES)?.peekable();
+    let first = match lines.peek() {
+        Some(Ok(line)) => line.bytes.clone(),
+        Some(Err(_)) | None => Vec::new(),
+    };
+    let wrong = |number: u64| format!("{place}, line {number}: is not what the first line is");
+    if serde_json::from_slice::<DetectionRecord>(&first).is_ok() {
+        for line in lines {
+            let line = line?;
+            let record = serde_json::from_slice(&line.bytes).with_context(|| wrong(line.number))?;
+            judge(&record)?;
+        }
+        return Ok(());
+    }
+    if serde_json::from_slice::<ScoredPost>(&first).is_ok() {
+        for line in lines {
+            let line = line?;
+            let post = serde_json::from_slice(&line.bytes).with_context(|| wrong(line.number))?;
+            tell(&post, judge)?;
+        }
+        return Ok(());
+    }
+    let dictionary = app::dictionary(config)?;
+    let model = Model::open(&config.model)?;
+    let reader = app::reader(config, app::matcher(config, &dictionary)?, &model);
+    let mut chunk: Vec<Reading> = Vec::new();
+    for line in lines {
+        let line = line?;
+        match Post::decode(&line.bytes, config.score.max_text_bytes) {
+            Ok(post) => chunk.push(reading(&reader, post, &place, line.number)),
+            Err(problem) => tracing::warn!("{place}, line {}: {problem}", line.number),
+        }
+        if chunk.len() == CHUNK {
+            score(&mut chunk, &model, judge)?;
+        }
+    }
+    score(&mut chunk, &model, judge)
+}
+
+fn reading(reader: &Reader, post: Post, place: &str, number: u64) -> Reading {
+    let source = post.source.clone().unwrap_or_else(|| "file".into());
+    let claimed = post.published_at;
+    let receipt = Receipt {
+        origin: Origin {
+            source: SourcePartition {
+                epoch: "file".into(),
+                topic: place.into(),
+                partition: 0,
+            },
+            offset: number as i64,
+        },
+        first_origin: None,
+        source,
+        recorded_at: claimed,
+        received_at: claimed.unwrap_or_else(Timestamp::now),
+    };
+    reader.read(post, receipt)
+}
+
+fn score(
+    chunk: &mut Vec<Reading>,
+    model: &Model,
+    judge: &mut dyn FnMut(&DetectionRecord) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let texts: Vec<Tokens> = chunk
+        .iter()
+        .flat_map(|r| r.texts().iter().cloned())
+        .collect();
+    let mut sentiments = model.classify(&texts)?.into_iter();
+    for reading in chunk.drain(..) {
+        let own: Vec<_> = sentiments.by_ref().take(reading.texts().len()).collect();
+        let at = reading.post().received_at;
+        tell(&reading.finish(&own, model.name(), at), judge)?;
+    }
+    Ok(())
+}
+
+/// A post, and that its source was read up to it.
+fn tell(
+    post: &ScoredPost,
+    judge: &mut dyn FnMut(&DetectionRecord) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    for record in detected(post) {
+        judge(&record)?;
+    }
+    judge(&DetectionRecord::Progress(Progress {
+        partition: post.origin.source.clone(),
+        offset: Some(post.origin.offset),
+        event_time: Some(post.event_time),
+        state: SourceState::Active,
+        at: post.received_at,
+    }))
+}
