@@ -58,14 +58,14 @@ impl Model {
         let max_tokens = config.max_tokens.min(max_positions);
         let tensors = Tensors::of(&folder.weights)?;
         // Another precision gives other scores, so it is another model.
-        let (format, precision) = match config.precision {
-            Precision::Int8 => (Format::Int8, "int8"),
-            Precision::Bf16 => (Format::Bf16, "bf16"),
-            Precision::F32 => (Format::F32, "f32"),
+        let format = match config.precision {
+            Precision::Int8 => Format::Int8,
+            Precision::Bf16 => Format::Bf16,
+            Precision::F32 => Format::F32,
         };
         let unfit = |problem| folder.weights.unfit(problem);
         let model = Self {
-            name: format!("{name}@{}", folder.fingerprint(precision)),
+            name: format!("{name}@{}", folder.fingerprint(format.name())),
             tokenizer: Tokenizer::read(&folder.tokenizer, vocab_size, max_tokens)?,
             encoder: Encoder::take(&tensors, &shape, format).map_err(unfit)?,
             classifier: Classifier::take(&tensors, shape.hidden_size, rows).map_err(unfit)?,
@@ -80,6 +80,12 @@ impl Model {
     /// tokenizer, weights and precision: a model that gives other scores has another name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it computes with, for people: precision and instructions.
+    pub fn arithmetic(&self) -> String {
+        let (format, level) = (self.encoder.format(), self.encoder.level());
+        format!("{}, {}", format.name(), level.name())
     }
 
     /// The tokenizer, for use on any thread.

@@ -60,8 +60,9 @@ pub(super) fn run(args: &ModelBench, config: &Config) -> anyhow::Result<()> {
     writeln!(out, "{}", super::machine())?;
     writeln!(
         out,
-        "squall {}: {rate:.1} texts/s, {:.0} tokens/s",
+        "squall {} ({}): {rate:.1} texts/s, {:.0} tokens/s",
         model.name(),
+        model.arithmetic(),
         tokens as f64 / median
     )?;
     out.flush()?;

@@ -101,6 +101,11 @@ impl Encoder {
         })
     }
 
+    /// The format of its products.
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
     /// What the processor computes it with.
     pub(super) fn level(&self) -> Level {
         self.level

@@ -74,7 +74,7 @@ fn attention_with<L: Lanes>(
                 group: 1,
             };
             for tile in tiles::<L>(length) {
-                let operand = operand.from_row(tile.start);
+                let operand = operand.starting_at(tile.start);
                 tile_sums::<L, F32>(lanes, operand, &scratch.queries, &mut scratch.scores[tile]);
             }
             let sums = softmax(lanes, &mut scratch.scores, count);
@@ -100,7 +100,7 @@ fn attention_with<L: Lanes>(
                     let means = &mut means[..tile.len()];
                     tile_sums::<L, F32>(
                         lanes,
-                        operand.from_row(tile.start),
+                        operand.starting_at(tile.start),
                         &scratch.values,
                         means,
                     );
@@ -170,7 +170,7 @@ fn softmax<L: Lanes>(lanes: L, scores: &mut [Line], count: usize) -> [f32; CHANN
 
 impl Words<'_> {
     #[inline(always)]
-    fn from_row(self, row: usize) -> Self {
+    fn starting_at(self, row: usize) -> Self {
         Self {
             words: &self.words[row * self.row..],
             ..self

@@ -98,14 +98,14 @@ pub(in crate::model) trait Lanes: Copy {
             3.835_522_7e-14,
             -1.274_350_9e-12,
             1.911_893e-11,
-            -3.082_550_9e-10,
+            -3.082_551e-10,
             6.503_515_5e-9,
             -1.184_865_8e-7,
             1.877_091_8e-6,
             -2.825_620_1e-5,
             4.182_971_3e-4,
             -6.530_087_4e-3,
-            0.148_748_29,
+            0.148_748_3,
         ];
         let inner = self.max(self.min(a, self.splat(LIMIT)), self.splat(-LIMIT));
         let square = self.fma(inner, inner, self.splat(-LIMIT * LIMIT / 2.0));

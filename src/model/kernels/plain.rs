@@ -129,13 +129,9 @@ impl Lanes for Plain {
 
     #[inline(always)]
     fn transpose(self, rows: &mut [Self::F]) {
-        for row in 0..N {
-            for column in 0..row {
-                let upper = rows[column][row];
-                rows[column][row] = rows[row][column];
-                rows[row][column] = upper;
-            }
-        }
+        let columns = |column: usize| std::array::from_fn(|row| rows[row][column]);
+        let turned: [Self::F; N] = std::array::from_fn(columns);
+        rows.copy_from_slice(&turned);
     }
 
     #[inline(always)]
