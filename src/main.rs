@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     squall::faults::arm();
+    one_thread_an_operation();
     let cli = squall::cli::Cli::parse();
     let format = cli.log_format();
     match squall::cli::run(cli) {
@@ -18,6 +19,16 @@ fn main() -> ExitCode {
                 false => ExitCode::FAILURE,
             }
         }
+    }
+}
+
+/// Texts are shared among the cores as a whole, in scoring and in training; candle's threads, which meet after every
+/// operation, would take up to twice the processor time. Whoever sets the variable keeps the choice.
+fn one_thread_an_operation() {
+    const THREADS: &str = "RAYON_NUM_THREADS";
+    if std::env::var_os(THREADS).is_none() {
+        // SAFETY: no other thread runs yet, so none can read the environment meanwhile.
+        unsafe { std::env::set_var(THREADS, "1") };
     }
 }
 

@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn short_texts_share_a_part() {
-        assert_eq!(by_tokens(&[7; TOKENS / 7]), [0..TOKENS / 7]);
+        assert_eq!(by_tokens(&[7; TOKENS / 7]).len(), 1);
         assert!(by_tokens(&[]).is_empty());
     }
 }

@@ -22,7 +22,7 @@ pub use tokenizer::{Tokenizer, Tokens};
 use crate::config::{ModelConfig, Precision};
 use crate::domain::Sentiment;
 use classifier::Classifier;
-use encoder::{Encoder, Passage, Tensors};
+use encoder::{Encoder, Request, Tensors};
 use folder::{Description, Folder};
 use kernels::Format;
 use std::path::PathBuf;
@@ -118,8 +118,8 @@ impl Model {
         let parts = batches::by_tokens(&lengths);
         let computed = workers::map(&parts, |part| {
             let texts = texts[part.clone()].iter();
-            let passages: Vec<Passage> = texts.map(|text| Passage::whole(&text.0)).collect();
-            let hidden = self.encoder.hidden(&passages);
+            let requests: Vec<Request> = texts.map(|text| Request::whole(&text.0)).collect();
+            let hidden = self.encoder.hidden(&requests);
             self.classifier.logits(self.encoder.level(), &hidden)
         });
         let logits: Vec<[f32; 3]> = computed.into_iter().flatten().collect();

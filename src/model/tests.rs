@@ -91,15 +91,15 @@ fn any_token_of_any_text_can_be_asked_for() {
     ];
     let tokens = model.tokenizer().encode_all(&texts);
     let asked = |places: [&'static [usize]; 2]| {
-        let passages: Vec<Passage> = tokens
+        let requests: Vec<Request> = tokens
             .iter()
             .zip(places)
-            .map(|(tokens, wanted)| Passage {
+            .map(|(tokens, wanted)| Request {
                 tokens: &tokens.0,
                 wanted,
             })
             .collect();
-        model.encoder.hidden(&passages)
+        model.encoder.hidden(&requests)
     };
     let (all, some) = (asked([&[0, 1, 2, 3], &[0, 1, 2]]), asked([&[3, 1], &[2]]));
     let width = all.len() / 7;

@@ -29,14 +29,14 @@ pub(super) struct Encoder {
 
 /// A text, and what of it is asked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Passage<'a> {
+pub(super) struct Request<'a> {
     /// Its tokens, special ones included; not empty, not longer than the model has positions, all in its vocabulary.
     pub(super) tokens: &'a [u32],
     /// Places of the tokens whose last hidden states are wanted; 0 is the one that stands for the whole text.
     pub(super) wanted: &'a [usize],
 }
 
-impl<'a> Passage<'a> {
+impl<'a> Request<'a> {
     /// A text of which only the first token's hidden state is wanted.
     pub(super) fn whole(tokens: &'a [u32]) -> Self {
         Self {
@@ -111,15 +111,15 @@ impl Encoder {
         self.level
     }
 
-    /// Last hidden states of what is wanted of each passage, in their order: rows as wide as the encoder.
-    pub(super) fn hidden(&self, passages: &[Passage]) -> Vec<f32> {
+    /// Last hidden states of what is wanted of each request, in their order: rows as wide as the encoder.
+    pub(super) fn hidden(&self, requests: &[Request]) -> Vec<f32> {
         let mut memory = self.memory();
-        self.embed(passages, &mut memory.hidden);
-        let mut rows = Vec::with_capacity(passages.len());
+        self.embed(requests, &mut memory.hidden);
+        let mut rows = Vec::with_capacity(requests.len());
         let mut wanted = Vec::new();
         let mut start = 0;
-        for passage in passages {
-            let all = start..start + passage.tokens.len();
+        for request in requests {
+            let all = start..start + request.tokens.len();
             rows.push(Rows {
                 all: all.clone(),
                 asked: all.clone(),
@@ -129,9 +129,9 @@ impl Encoder {
         let last = self.layers.len().saturating_sub(1);
         for (index, layer) in self.layers.iter().enumerate() {
             if index == last {
-                for (passage, rows) in passages.iter().zip(&mut rows) {
+                for (request, rows) in requests.iter().zip(&mut rows) {
                     let begin = wanted.len();
-                    wanted.extend(passage.wanted.iter().map(|place| rows.all.start + place));
+                    wanted.extend(request.wanted.iter().map(|place| rows.all.start + place));
                     rows.asked = begin..wanted.len();
                 }
             }
@@ -144,10 +144,10 @@ impl Encoder {
         hidden
     }
 
-    fn embed(&self, passages: &[Passage], hidden: &mut Vec<f32>) {
+    fn embed(&self, requests: &[Request], hidden: &mut Vec<f32>) {
         hidden.clear();
-        for passage in passages {
-            for (&token, position) in passage.tokens.iter().zip(self.positions.chunks(self.width)) {
+        for request in requests {
+            for (&token, position) in request.tokens.iter().zip(self.positions.chunks(self.width)) {
                 let word = &self.words[token as usize * self.width..][..self.width];
                 hidden.extend(
                     word.iter()
