@@ -2,8 +2,8 @@
 
 use crate::config::{Config, ModelConfig};
 use crate::domain::Label;
+use crate::model::Model;
 use crate::model::context::entity_context;
-use crate::model::{Model, Tokens};
 use crate::text;
 use crate::train::evaluation::{Agreement, EntityScores, Judged, Report, Scores};
 use crate::train::examples::{self, Example, occurrences};
@@ -143,10 +143,8 @@ fn judge(
     let tokenizer = model.tokenizer();
     let mut judged = Vec::with_capacity(texts.len());
     for step in texts.chunks(STEP) {
-        let tokens: Vec<Tokens> = step
-            .iter()
-            .map(|(_, text)| tokenizer.encode(text))
-            .collect();
+        let texts: Vec<&str> = step.iter().map(|(_, text)| &text[..]).collect();
+        let tokens = tokenizer.encode_all(&texts);
         let labels = step.iter().map(|(label, _)| *label);
         judged.extend(labels.zip(model.classify(&tokens)?));
         progress.inc(step.len() as u64);

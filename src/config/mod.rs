@@ -7,6 +7,7 @@ mod client_keys;
 pub mod duration;
 mod environment;
 mod load;
+pub mod network;
 mod rules;
 mod secret;
 mod sections;

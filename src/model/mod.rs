@@ -4,11 +4,13 @@
 //! (Devlin et al., 2018, arXiv:1810.04805) is opened, checked, and asked for the sentiment of batches of texts.
 
 mod batches;
+mod classifier;
 pub mod context;
 mod encoder;
 mod error;
 mod folder;
 mod hub;
+mod kernels;
 #[cfg(test)]
 mod testing;
 mod tokenizer;
@@ -17,10 +19,12 @@ mod workers;
 pub use error::ModelError;
 pub use tokenizer::{Tokenizer, Tokens};
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Precision};
 use crate::domain::Sentiment;
-use encoder::Encoder;
-use folder::{Classifier, Folder};
+use classifier::Classifier;
+use encoder::{Encoder, Request, Tensors};
+use folder::{Description, Folder};
+use kernels::Format;
 use std::path::PathBuf;
 
 /// A text whose logits are computed when a model is opened: damaged weights show there, not in production.
@@ -31,13 +35,15 @@ pub struct Model {
     name: String,
     tokenizer: Tokenizer,
     encoder: Encoder,
+    classifier: Classifier,
     vocab_size: usize,
     max_positions: usize,
 }
 
 impl Model {
     /// Opens the model that `config.source` names: a folder, or `hub:owner/name`, which is downloaded unless
-    /// it is in `config.cache_dir` already. Takes a second or so; the weights are held in f32.
+    /// it is in `config.cache_dir` already. Takes a second or so; the weights are packed for
+    /// the products of `config.precision`.
     ///
     /// # Errors
     /// What is missing or does not fit, with file and remedy; only those of the hub may be retryable.
@@ -47,16 +53,22 @@ impl Model {
             None => (PathBuf::from(&config.source), last_part(&config.source)),
         };
         let folder = Folder::read(&path)?;
-        let classifier = Classifier::read(&folder.config)?;
-        let (vocab_size, max_positions) = (
-            classifier.bert.vocab_size,
-            classifier.bert.max_position_embeddings,
-        );
+        let Description { shape, rows } = Description::read(&folder.config)?;
+        let (vocab_size, max_positions) = (shape.vocab_size, shape.max_position_embeddings);
         let max_tokens = config.max_tokens.min(max_positions);
+        let tensors = Tensors::of(&folder.weights)?;
+        // Another precision gives other scores, so it is another model.
+        let format = match config.precision {
+            Precision::Int8 => Format::Int8,
+            Precision::Bf16 => Format::Bf16,
+            Precision::F32 => Format::F32,
+        };
+        let unfit = |problem| folder.weights.unfit(problem);
         let model = Self {
-            name: format!("{name}@{}", folder.fingerprint()),
+            name: format!("{name}@{}", folder.fingerprint(format.name())),
             tokenizer: Tokenizer::read(&folder.tokenizer, vocab_size, max_tokens)?,
-            encoder: Encoder::read(&folder.weights, &classifier)?,
+            encoder: Encoder::take(&tensors, &shape, format).map_err(unfit)?,
+            classifier: Classifier::take(&tensors, shape.hidden_size, rows).map_err(unfit)?,
             vocab_size,
             max_positions,
         };
@@ -65,9 +77,15 @@ impl Model {
     }
 
     /// Name of the folder or repository, `@`, and the first 8 hexadecimal digits of SHA-256 over config,
-    /// tokenizer and weights: a changed model has another name.
+    /// tokenizer, weights and precision: a model that gives other scores has another name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it computes with, for people: precision and instructions.
+    pub fn arithmetic(&self) -> String {
+        let (format, level) = (self.encoder.format(), self.encoder.level());
+        format!("{}, {}", format.name(), level.name())
     }
 
     /// The tokenizer, for use on any thread.
@@ -84,7 +102,7 @@ impl Model {
     }
 
     /// Logits of each text, in the order of the texts: negative, neutral, positive, whatever the model's own
-    /// order. Texts of any lengths may be mixed; they are computed in sub-batches of like length.
+    /// order. Texts of any lengths may be mixed: nothing is padded.
     ///
     /// # Errors
     /// When tokens are not of this model's tokenizer, and when a logit is not a finite number.
@@ -97,27 +115,21 @@ impl Model {
             });
         }
         let lengths: Vec<usize> = texts.iter().map(Tokens::len).collect();
-        let batches = batches::by_length(&lengths);
-        let computed = workers::map(&batches, |batch| {
-            let batch: Vec<&[u32]> = batch.iter().map(|&text| &texts[text].0[..]).collect();
-            self.encoder.logits(&batch)
+        let parts = batches::by_tokens(&lengths);
+        let computed = workers::map(&parts, |part| {
+            let texts = texts[part.clone()].iter();
+            let requests: Vec<Request> = texts.map(|text| Request::whole(&text.0)).collect();
+            let hidden = self.encoder.hidden(&requests);
+            self.classifier.logits(self.encoder.level(), &hidden)
         });
-        let mut logits = vec![[0.0; 3]; texts.len()];
-        for (batch, computed) in batches.iter().zip(computed) {
-            let computed = computed.map_err(|problem| ModelError::Compute {
+        let logits: Vec<[f32; 3]> = computed.into_iter().flatten().collect();
+        let finite = |logits: &[f32; 3]| logits.iter().all(|logit| logit.is_finite());
+        if let Some(text) = logits.iter().position(|logits| !finite(logits)) {
+            return Err(ModelError::NotFinite {
                 model: model(),
-                problem,
-            })?;
-            for (&text, computed) in batch.iter().zip(computed) {
-                if !computed.iter().all(|logit| logit.is_finite()) {
-                    return Err(ModelError::NotFinite {
-                        model: model(),
-                        text,
-                        logits: computed,
-                    });
-                }
-                logits[text] = computed;
-            }
+                text,
+                logits: logits[text],
+            });
         }
         Ok(logits)
     }

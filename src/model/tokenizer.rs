@@ -2,6 +2,7 @@
 
 use super::ModelError;
 use super::folder::File;
+use super::workers;
 use std::sync::Arc;
 use tokenizers::TruncationParams;
 
@@ -83,7 +84,25 @@ impl Tokenizer {
             Err(_) => self.empty.clone(),
         }
     }
+
+    /// [`Tokenizer::encode`] of each text, on all cores.
+    pub fn encode_all<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Vec<Tokens> {
+        let chunks: Vec<&[T]> = texts.chunks(CHUNK).collect();
+        let encode = |chunk: &&[T]| -> Vec<Tokens> {
+            chunk
+                .iter()
+                .map(|text| self.encode(text.as_ref()))
+                .collect()
+        };
+        workers::map(&chunks, encode)
+            .into_iter()
+            .flatten()
+            .collect()
+    }
 }
+
+/// Texts that a thread takes at a time: starting threads for fewer costs more than it saves.
+const CHUNK: usize = 32;
 
 /// At most the first `bytes` bytes of a text, cut between characters.
 fn beginning(text: &str, bytes: usize) -> &str {
