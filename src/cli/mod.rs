@@ -15,6 +15,7 @@ mod report;
 mod score;
 mod serve;
 mod signals;
+mod train;
 
 use crate::app::Role;
 use crate::config::{self, Config};
@@ -53,6 +54,8 @@ enum Command {
     Score(score::Score),
     /// Measure a model on labelled texts
     Eval(eval::Eval),
+    /// Make a model from labelled texts
+    Train(train::Train),
     /// Look for spikes in a plain series of counts
     Detect(detect::Detect),
     /// Write a report
@@ -126,6 +129,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Replay(args) => block_on(replay::run(args, config()?)),
         Command::Score(args) => score::run(&args, config()?),
         Command::Eval(args) => eval::run(&args, &config()?),
+        Command::Train(args) => train::run(&args),
         Command::Detect(args) => detect::run(&args),
         Command::Report(args) => {
             let config = config()?;

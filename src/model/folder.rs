@@ -55,7 +55,7 @@ impl Folder {
 }
 
 impl File {
-    fn read(path: PathBuf) -> Result<Self, ModelError> {
+    pub(super) fn read(path: PathBuf) -> Result<Self, ModelError> {
         match std::fs::read(&path) {
             Ok(bytes) => Ok(Self { path, bytes }),
             Err(problem) => Err(ModelError::Unreadable { path, problem }),

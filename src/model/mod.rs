@@ -4,17 +4,21 @@
 //! (Devlin et al., 2018, arXiv:1810.04805) is opened, checked, and asked for the sentiment of batches of texts.
 
 mod batches;
+pub mod calibration;
 pub mod context;
 mod encoder;
 mod error;
 mod folder;
 mod hub;
+mod passages;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tokenizer;
-mod workers;
+pub(crate) mod workers;
 
+pub use calibration::Calibration;
 pub use error::ModelError;
+pub use passages::Passage;
 pub use tokenizer::{Tokenizer, Tokens};
 
 use crate::config::ModelConfig;

@@ -9,7 +9,7 @@ use std::thread;
 /// The items are taken in turn by as many threads as there are cores, divided by the threads the tensor library
 /// uses for each operation. Its threads meet after every operation; with one each (`RAYON_NUM_THREADS=1`) ours
 /// meet once a call, which takes a quarter to a half less processor time.
-pub(super) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut done = Vec::new();
@@ -35,7 +35,8 @@ pub(super) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) 
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-fn threads() -> usize {
+/// How many threads share the work.
+pub(crate) fn threads() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (cores / candle_core::utils::get_num_threads()).max(1)
 }
