@@ -67,7 +67,12 @@ pub(super) struct Train {
     #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
     label_smoothing: f32,
     /// Weights of negative, neutral and positive labels
-    #[arg(long, default_value = "1,1,1", value_delimiter = ',', value_name = "N,N,N")]
+    #[arg(
+        long,
+        default_value = "1,1,1",
+        value_delimiter = ',',
+        value_name = "N,N,N"
+    )]
     class_weights: Vec<f32>,
     /// Weight of the entities of a text that disagree
     #[arg(long, default_value_t = 2.0, value_name = "N")]
@@ -155,12 +160,15 @@ fn show(event: &Event, bar: &ProgressBar, loss: &mut Option<f32>) {
             best,
         } => {
             let documents = report.documents.as_ref().map_or(String::new(), |scores| {
-                format!("  documents {:.4} / {:.4}", scores.accuracy, scores.macro_f1)
+                format!(
+                    "  documents {:.4} / {:.4}",
+                    scores.accuracy, scores.macro_f1
+                )
             });
             let entities = report.entities.as_ref().map_or(String::new(), |scores| {
-                let conflicting = scores
-                    .conflicting
-                    .map_or(String::new(), |one| format!(", disagreeing {:.4}", one.accuracy));
+                let conflicting = scores.conflicting.map_or(String::new(), |one| {
+                    format!(", disagreeing {:.4}", one.accuracy)
+                });
                 format!(
                     "  entities {:.4} / {:.4}{conflicting}",
                     scores.all.accuracy, scores.all.macro_f1
@@ -202,7 +210,9 @@ impl Train {
             ("--warm-up", self.warm_up, 1.0),
         ] {
             if !(0.0..=most).contains(&value) {
-                return Err(UsageError(format!("{option}: {value} is not from 0 to {most}")).into());
+                return Err(
+                    UsageError(format!("{option}: {value} is not from 0 to {most}")).into(),
+                );
             }
         }
         for (option, value) in [
@@ -274,7 +284,9 @@ fn is_positive(value: f32) -> bool {
 
 /// A file with its weight; a colon that no number follows belongs to the name.
 fn source(argument: &str, calibrates: bool) -> anyhow::Result<Source> {
-    let weighted = argument.rsplit_once(':').and_then(|(path, weight)| Some((path, weight.parse::<f32>().ok()?)));
+    let weighted = argument
+        .rsplit_once(':')
+        .and_then(|(path, weight)| Some((path, weight.parse::<f32>().ok()?)));
     let (path, weight) = weighted.unwrap_or((argument, 1.0));
     if !is_positive(weight) {
         return Err(UsageError(format!("{argument}: a weight must be above 0")).into());

@@ -34,9 +34,17 @@ impl Tokenizer {
     ///
     /// Always at least one passage. Takes time in proportion to `most`, not to the text. A text that the tokenizer
     /// refuses counts as empty.
-    pub fn passages(&self, text: &str, entities: &[Vec<Range<usize>>], most: usize) -> Vec<Passage> {
+    pub fn passages(
+        &self,
+        text: &str,
+        entities: &[Vec<Range<usize>>],
+        most: usize,
+    ) -> Vec<Passage> {
         let room = self.max_tokens - self.empty.len();
-        let bytes = self.max_tokens.saturating_mul(most.max(1)).saturating_mul(BYTES_PER_TOKEN);
+        let bytes = self
+            .max_tokens
+            .saturating_mul(most.max(1))
+            .saturating_mul(BYTES_PER_TOKEN);
         let tokens = self.place(beginning(text, bytes));
         let mut passages = Vec::new();
         let mut start = 0;
@@ -55,7 +63,10 @@ impl Tokenizer {
         let Ok(encoding) = self.inner.encode(text, false) else {
             return Vec::new();
         };
-        let offsets = encoding.get_offsets().iter().map(|&(start, end)| start..end);
+        let offsets = encoding
+            .get_offsets()
+            .iter()
+            .map(|&(start, end)| start..end);
         encoding.get_ids().iter().copied().zip(offsets).collect()
     }
 
@@ -136,7 +147,9 @@ mod tests {
         // 82 tokens, 16 a passage, each begun 2 before the end of the last.
         assert_eq!(passages.len(), 6);
         assert!(passages.iter().all(|passage| passage.tokens.len() <= 18));
-        let naming: Vec<usize> = (0..6).filter(|&one| !passages[one].entities.is_empty()).collect();
+        let naming: Vec<usize> = (0..6)
+            .filter(|&one| !passages[one].entities.is_empty())
+            .collect();
         assert_eq!(naming, [2, 5]);
         let few = tokenizer(18).passages(&text, &spans, 2);
         assert_eq!(few, passages[..2]);

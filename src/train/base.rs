@@ -35,16 +35,22 @@ impl Base {
         let config: Map<String, Value> =
             serde_json::from_slice(&bytes).map_err(|e| unfit(e.to_string()))?;
         if config.get("model_type").and_then(Value::as_str) != Some("bert") {
-            return Err(unfit("model_type is not 'bert': choose a BERT encoder as --base".into()));
+            return Err(unfit(
+                "model_type is not 'bert': choose a BERT encoder as --base".into(),
+            ));
         }
         if config.get("hidden_act").is_some_and(|act| act != "gelu") {
-            return Err(unfit("hidden_act is not 'gelu': choose another --base".into()));
+            return Err(unfit(
+                "hidden_act is not 'gelu': choose another --base".into(),
+            ));
         }
         let shape: Shape = serde_json::from_value(Value::Object(config.clone()))
             .map_err(|e| unfit(e.to_string()))?;
         let heads = shape.num_attention_heads;
         if heads == 0 || shape.hidden_size == 0 || !shape.hidden_size.is_multiple_of(heads) {
-            return Err(unfit("hidden_size cannot be shared among num_attention_heads".into()));
+            return Err(unfit(
+                "hidden_size cannot be shared among num_attention_heads".into(),
+            ));
         }
         let has_labels = config.get("id2label") == Some(&labels());
         let weights = read_weights(folder, &shape, has_labels, seed, device)?;
@@ -62,7 +68,11 @@ impl Base {
     /// When it does not fit.
     pub fn tokenizer(&self, max_tokens: usize) -> Result<Tokenizer, TrainError> {
         let most = self.shape.max_position_embeddings;
-        Ok(Tokenizer::open(&self.tokenizer, self.shape.vocab_size, max_tokens.min(most))?)
+        Ok(Tokenizer::open(
+            &self.tokenizer,
+            self.shape.vocab_size,
+            max_tokens.min(most),
+        )?)
     }
 
     /// Writes a folder with these weights, as `dtype`, that Hugging Face's transformers and squall read.
@@ -77,19 +87,32 @@ impl Base {
         dtype: DType,
     ) -> Result<(), TrainError> {
         let mut config = self.config.clone();
-        let names: HashMap<&str, usize> = Label::ALL.map(Label::name).into_iter().zip(0..).collect();
+        let names: HashMap<&str, usize> =
+            Label::ALL.map(Label::name).into_iter().zip(0..).collect();
         for (key, value) in [
             ("architectures", json!(["BertForSequenceClassification"])),
             ("id2label", labels()),
             ("label2id", json!(names)),
-            ("dtype", json!(if dtype == DType::F16 { "float16" } else { "float32" })),
+            (
+                "dtype",
+                json!(if dtype == DType::F16 {
+                    "float16"
+                } else {
+                    "float32"
+                }),
+            ),
             ("squall", json!(calibration)),
         ] {
             config.insert(key.into(), value);
         }
         config.remove("torch_dtype");
         let config = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
-        write_weights(&folder.join("model.safetensors"), &self.shape, weights, dtype)?;
+        write_weights(
+            &folder.join("model.safetensors"),
+            &self.shape,
+            weights,
+            dtype,
+        )?;
         let tokenizer =
             std::fs::read(&self.tokenizer).map_err(TrainError::file(&self.tokenizer))?;
         replace(&folder.join("tokenizer.json"), &tokenizer)?;
@@ -133,12 +156,19 @@ fn read_weights(
                 tensor.to_dtype(DType::F32)?.contiguous()?
             }
             _ if is_class || name.starts_with("bert.pooler.") => match weight.shape[..] {
-                [rows, columns] => {
-                    random((rows, columns), INITIAL, seed.wrapping_add(number as u64), device)?
-                }
+                [rows, columns] => random(
+                    (rows, columns),
+                    INITIAL,
+                    seed.wrapping_add(number as u64),
+                    device,
+                )?,
                 _ => Tensor::zeros(&weight.shape[..], DType::F32, device)?,
             },
-            _ => return Err(unfit(format!("{name} is missing: choose a BERT encoder as --base"))),
+            _ => {
+                return Err(unfit(format!(
+                    "{name} is missing: choose a BERT encoder as --base"
+                )));
+            }
         };
         weights.push(tensor);
     }
@@ -167,7 +197,10 @@ pub(super) fn write_weights(
 ///
 /// # Errors
 /// When it cannot be written.
-pub(super) fn write_tensors(path: &Path, tensors: &HashMap<String, Tensor>) -> Result<(), TrainError> {
+pub(super) fn write_tensors(
+    path: &Path,
+    tensors: &HashMap<String, Tensor>,
+) -> Result<(), TrainError> {
     let unfinished = path.with_extension("unfinished");
     candle_core::safetensors::save(tensors, &unfinished).map_err(|problem| {
         let _ = std::fs::remove_file(&unfinished);

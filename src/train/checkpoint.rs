@@ -68,7 +68,10 @@ fn weights_path(folder: &Path, step: usize) -> PathBuf {
 /// When the disk does not take it; the checkpoint before is then still whole.
 pub fn save(folder: &Path, progress: &Progress, learner: &Learner) -> Result<(), TrainError> {
     let state = learner.state().map(|(name, tensor)| (name, tensor.clone()));
-    write_tensors(&weights_path(folder, progress.step), &state.collect::<HashMap<_, _>>())?;
+    write_tensors(
+        &weights_path(folder, progress.step),
+        &state.collect::<HashMap<_, _>>(),
+    )?;
     let content = serde_json::to_vec_pretty(progress).unwrap_or_default();
     replace(&folder.join("progress.json"), &content)?;
     remove(folder, Some(progress.step))
@@ -78,7 +81,11 @@ pub fn save(folder: &Path, progress: &Progress, learner: &Learner) -> Result<(),
 ///
 /// # Errors
 /// When the folder holds another run, or one that cannot be read.
-pub fn load(folder: &Path, run: &str, learner: &mut Learner) -> Result<Option<Progress>, TrainError> {
+pub fn load(
+    folder: &Path,
+    run: &str,
+    learner: &mut Learner,
+) -> Result<Option<Progress>, TrainError> {
     let path = folder.join("progress.json");
     let content = match std::fs::read(&path) {
         Ok(content) => content,
@@ -93,7 +100,9 @@ pub fn load(folder: &Path, run: &str, learner: &mut Learner) -> Result<Option<Pr
     };
     let progress: Progress = serde_json::from_slice(&content).map_err(|e| unfit(e.to_string()))?;
     if progress.run != run {
-        return Err(unfit("a run with other data or options was begun here".into()));
+        return Err(unfit(
+            "a run with other data or options was begun here".into(),
+        ));
     }
     let kept = candle_core::safetensors::load(weights_path(folder, progress.step), &Device::Cpu)
         .map_err(|e| unfit(e.to_string()))?;

@@ -136,7 +136,8 @@ pub fn load(
             questions.push(question(&example, tokenizer));
         }
     }
-    let mut corrections = corrections.map_or_else(|| Ok(Corrections::default()), Corrections::read)?;
+    let mut corrections =
+        corrections.map_or_else(|| Ok(Corrections::default()), Corrections::read)?;
     let mut merged = Merged::default();
     for (number, source) in train.iter().enumerate() {
         let (examples, note) = read(&source.path)?;
@@ -165,7 +166,9 @@ pub fn load(
         let source = &train[one.source];
         if source.calibrates && share(&one.key) < options.calibration_share {
             data.calibration.push(question(&one.example, tokenizer));
-        } else if let Some(lesson) = lesson(&one.example, source, tokenizer, options, &mut data.notes) {
+        } else if let Some(lesson) =
+            lesson(&one.example, source, tokenizer, options, &mut data.notes)
+        {
             data.lessons.push(lesson);
         }
     }
@@ -185,12 +188,27 @@ impl Notes {
     pub fn dropped(&self) -> String {
         let counts = [
             (self.corrected, "labels corrected"),
-            (self.corrections_unused, "corrections of texts that are not here"),
+            (
+                self.corrections_unused,
+                "corrections of texts that are not here",
+            ),
             (self.in_dev, "texts dropped that a dev file has"),
-            (self.repeated, "labels dropped that the same text has already"),
-            (self.contradictory, "labels dropped that contradict another of the same text"),
-            (self.not_found, "entities dropped that their text does not have"),
-            (self.cut_off, "entities dropped that are named behind the end of what is read"),
+            (
+                self.repeated,
+                "labels dropped that the same text has already",
+            ),
+            (
+                self.contradictory,
+                "labels dropped that contradict another of the same text",
+            ),
+            (
+                self.not_found,
+                "entities dropped that their text does not have",
+            ),
+            (
+                self.cut_off,
+                "entities dropped that are named behind the end of what is read",
+            ),
         ];
         let told: Vec<String> = counts
             .iter()
@@ -259,7 +277,10 @@ fn question(example: &Example, tokenizer: &Tokenizer) -> Question {
     let labels = example.entities.iter().enumerate();
     let entities = labels
         .map(|(number, entity)| {
-            let place = passage.entities.iter().position(|(named, _)| *named == number);
+            let place = passage
+                .entities
+                .iter()
+                .position(|(named, _)| *named == number);
             (entity.label, place)
         })
         .collect();
@@ -294,7 +315,10 @@ fn lesson(
     notes.not_found += missing;
     notes.cut_off += found.len() - missing - entities.len();
     let document = example.label.or_else(|| {
-        let agreed = example.entities.first().filter(|_| !example.is_conflicting())?;
+        let agreed = example
+            .entities
+            .first()
+            .filter(|_| !example.is_conflicting())?;
         notes.derived += 1;
         Some(agreed.label)
     });

@@ -45,7 +45,9 @@ pub fn answer(shape: &Shape, weights: &[Tensor], questions: &[Question]) -> Resu
     }
     let computed = workers::map(&groups, |group| {
         let mut batch = Batch::default();
-        group.iter().for_each(|question| batch.add(&question.passage));
+        group
+            .iter()
+            .for_each(|question| batch.add(&question.passage));
         network::logits(shape, weights, &batch)
     });
     let mut answers = Answers::default();
@@ -53,10 +55,17 @@ pub fn answer(shape: &Shape, weights: &[Tensor], questions: &[Question]) -> Resu
         let (documents, entities) = computed?;
         let mut entities = entities.chunks(1).map(|one| one[0]);
         for (question, document) in group.iter().zip(documents) {
-            let own: Vec<[f32; 3]> =
-                entities.by_ref().take(question.passage.entities.len()).collect();
-            answers.documents.extend(question.document.map(|label| (label, document)));
-            let disagree = question.entities.windows(2).any(|pair| pair[0].0 != pair[1].0);
+            let own: Vec<[f32; 3]> = entities
+                .by_ref()
+                .take(question.passage.entities.len())
+                .collect();
+            answers
+                .documents
+                .extend(question.document.map(|label| (label, document)));
+            let disagree = question
+                .entities
+                .windows(2)
+                .any(|pair| pair[0].0 != pair[1].0);
             for (label, place) in &question.entities {
                 let logits = place.map_or(document, |place| own[place]);
                 answers.entities.push((*label, logits));
@@ -146,13 +155,20 @@ mod tests {
         // 80 % of the answers are right; the logits claim 98 %.
         let answers: Vec<Answered> = (0..1000)
             .map(|i| {
-                let label = if i % 10 < 8 { Label::Positive } else { Label::ALL[i % 2] };
+                let label = if i % 10 < 8 {
+                    Label::Positive
+                } else {
+                    Label::ALL[i % 2]
+                };
                 (label, [0.0, 0.0, 4.6])
             })
             .collect();
         let temperature = temperature(&answers);
         let honest = sentiment([0.0, 0.0, 4.6], temperature);
-        assert!((honest.positive - 0.8).abs() < 0.01, "{honest:?} at {temperature}");
+        assert!(
+            (honest.positive - 0.8).abs() < 0.01,
+            "{honest:?} at {temperature}"
+        );
         assert_eq!(super::temperature(&answers[..10]), 1.0);
     }
 

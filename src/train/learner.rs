@@ -2,7 +2,7 @@
 
 use super::kernels::adamw::{self, BETAS, EPSILON, Step};
 use super::kernels::{values, write};
-use super::network::{Batch, Taught, Shape};
+use super::network::{Batch, Shape, Taught};
 use crate::model::workers;
 use candle_core::{Device, Result, Tensor};
 
@@ -116,7 +116,12 @@ impl Learner {
     fn adapt(&mut self, name: &str, fixed: Tensor, rank: usize, seed: u64) -> Result<Part> {
         let (outputs, inputs) = fixed.dims2()?;
         let seed = seed.wrapping_add(self.learnt.len() as u64);
-        let down = random((rank, inputs), 1.0 / (inputs as f32).sqrt(), seed, fixed.device())?;
+        let down = random(
+            (rank, inputs),
+            1.0 / (inputs as f32).sqrt(),
+            seed,
+            fixed.device(),
+        )?;
         let up = Tensor::zeros((outputs, rank), fixed.dtype(), fixed.device())?;
         Ok(Part::Adapted {
             fixed,
@@ -144,8 +149,12 @@ impl Learner {
     /// Values and moments by name, for a checkpoint.
     pub fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
         self.learnt.iter().flat_map(|one| {
-            [("value", &one.value), ("first", &one.first), ("second", &one.second)]
-                .map(|(kind, tensor)| (format!("{kind}/{}", one.name), tensor))
+            [
+                ("value", &one.value),
+                ("first", &one.first),
+                ("second", &one.second),
+            ]
+            .map(|(kind, tensor)| (format!("{kind}/{}", one.name), tensor))
         })
     }
 
@@ -238,10 +247,20 @@ impl Learner {
         gradients.into_iter().zip(&self.learnt).map(whole).collect()
     }
 
-    fn descend(&mut self, number: u32, gradients: &[Tensor], rates: Rates, clip: f32) -> Result<()> {
+    fn descend(
+        &mut self,
+        number: u32,
+        gradients: &[Tensor],
+        rates: Rates,
+        clip: f32,
+    ) -> Result<()> {
         let step = |one: &Learnt| Step {
             number,
-            rate: if one.is_head { rates.heads } else { rates.encoder },
+            rate: if one.is_head {
+                rates.heads
+            } else {
+                rates.encoder
+            },
             decay: if one.decays { rates.decay } else { 0.0 },
             clip,
         };
@@ -279,7 +298,9 @@ pub(super) fn random(
         let (a, b): (f32, f32) = (generator.random(), generator.random());
         (-2.0 * (1.0 - a).ln()).sqrt() * (std::f32::consts::TAU * b).cos()
     };
-    let values: Vec<f32> = (0..shape.0 * shape.1).map(|_| normal() * deviation).collect();
+    let values: Vec<f32> = (0..shape.0 * shape.1)
+        .map(|_| normal() * deviation)
+        .collect();
     Tensor::from_vec(values, shape, device)
 }
 
@@ -382,7 +403,10 @@ mod tests {
     #[test]
     fn the_kernel_moves_weights_as_the_operations_do() {
         let numbers: Vec<f32> = (0..40).map(|i| (i as f32 - 17.0) * 0.3).collect();
-        let gradient = Tensor::new(&numbers[..], &Device::Cpu).unwrap().cos().unwrap();
+        let gradient = Tensor::new(&numbers[..], &Device::Cpu)
+            .unwrap()
+            .cos()
+            .unwrap();
         let step = Step {
             number: 3,
             rate: 0.01,
@@ -392,7 +416,10 @@ mod tests {
         let expected = adamw_anywhere(&one(&numbers), &gradient, step).unwrap();
         let moved = one(&numbers);
         adamw_on_cpu(&moved, &gradient, step).unwrap();
-        for (moved, expected) in [&moved.value, &moved.first, &moved.second].iter().zip(&expected) {
+        for (moved, expected) in [&moved.value, &moved.first, &moved.second]
+            .iter()
+            .zip(&expected)
+        {
             let moved = moved.to_vec1::<f32>().unwrap();
             let expected = expected.to_vec1::<f32>().unwrap();
             for (moved, expected) in moved.iter().zip(expected) {
@@ -431,6 +458,9 @@ mod tests {
         let values = draw(2);
         let mean = values.iter().sum::<f32>() / 1e4;
         let deviation = (values.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 1e4).sqrt();
-        assert!(mean.abs() < 1e-3 && (deviation - 0.02).abs() < 1e-3, "{mean} {deviation}");
+        assert!(
+            mean.abs() < 1e-3 && (deviation - 0.02).abs() < 1e-3,
+            "{mean} {deviation}"
+        );
     }
 }

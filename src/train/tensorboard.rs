@@ -23,7 +23,10 @@ impl EventFile {
     /// When it cannot be written.
     pub fn create(folder: &Path) -> Result<Self, TrainError> {
         let now = seconds();
-        let path = folder.join(format!("events.out.tfevents.{now:.6}.squall.{}", std::process::id()));
+        let path = folder.join(format!(
+            "events.out.tfevents.{now:.6}.squall.{}",
+            std::process::id()
+        ));
         let file = File::create(&path).map_err(TrainError::file(&path))?;
         let mut events = Self { path, file };
         events.write(&event(now, 0, |event| event.bytes(3, b"brain.Event:2")))?;
@@ -50,8 +53,12 @@ impl EventFile {
     /// # Errors
     /// When it cannot be written.
     pub fn histogram(&mut self, step: usize, tag: &str, values: &[f32]) -> Result<(), TrainError> {
-        let finite = values.iter().map(|value| f64::from(*value)).filter(|value| value.is_finite());
-        let (mut low, mut high, mut count, mut sum, mut squares) = (f64::MAX, f64::MIN, 0.0, 0.0, 0.0);
+        let finite = values
+            .iter()
+            .map(|value| f64::from(*value))
+            .filter(|value| value.is_finite());
+        let (mut low, mut high, mut count, mut sum, mut squares) =
+            (f64::MAX, f64::MIN, 0.0, 0.0, 0.0);
         for value in finite.clone() {
             (low, high) = (low.min(value), high.max(value));
             (count, sum, squares) = (count + 1.0, sum + value, squares + value * value);
@@ -64,7 +71,9 @@ impl EventFile {
         for value in finite {
             buckets[(((value - low) / width) as usize).min(BUCKETS - 1)] += 1.0;
         }
-        let limits: Vec<f64> = (1..=BUCKETS).map(|bucket| low + width * bucket as f64).collect();
+        let limits: Vec<f64> = (1..=BUCKETS)
+            .map(|bucket| low + width * bucket as f64)
+            .collect();
         let mut summary = Message::default();
         summary.message(1, |entry| {
             entry.bytes(1, tag.as_bytes());
@@ -138,7 +147,10 @@ impl Message {
     }
 
     fn doubles(&mut self, field: u32, values: &[f64]) {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         self.bytes(field, &bytes);
     }
 
@@ -195,8 +207,12 @@ mod tests {
     fn records_are_framed_and_hold_what_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let mut events = EventFile::create(folder.path()).unwrap();
-        events.scalars(300, &[("loss", 0.5), ("rate", 1e-5)]).unwrap();
-        events.histogram(300, "weights", &[0.0, 1.0, 1.0, f32::NAN]).unwrap();
+        events
+            .scalars(300, &[("loss", 0.5), ("rate", 1e-5)])
+            .unwrap();
+        events
+            .histogram(300, "weights", &[0.0, 1.0, 1.0, f32::NAN])
+            .unwrap();
         events.histogram(300, "none", &[]).unwrap();
         let bytes = std::fs::read(&events.path).unwrap();
         let mut rest = &bytes[..];
@@ -213,7 +229,10 @@ mod tests {
         assert!(has(&records[0], b"brain.Event:2"));
         // Step 300 is the varint ac 02; a scalar is its tag and a float.
         assert!(has(&records[1], &[0x10, 0xac, 0x02]));
-        assert!(has(&records[1], &[b"\x0a\x04loss\x15", &0.5f32.to_le_bytes()[..]].concat()));
+        assert!(has(
+            &records[1],
+            &[b"\x0a\x04loss\x15", &0.5f32.to_le_bytes()[..]].concat()
+        ));
         assert!(has(&records[2], &3f64.to_le_bytes()));
     }
 }

@@ -128,7 +128,8 @@ impl Run {
         )?;
         let folder = self.out.join("training");
         std::fs::create_dir_all(&folder).map_err(TrainError::file(&folder))?;
-        let mut learner = Learner::new(&base.shape, copies(&base.weights)?, self.method, self.seed)?;
+        let mut learner =
+            Learner::new(&base.shape, copies(&base.weights)?, self.method, self.seed)?;
         let description = self.description(&data);
         let name = name(&description);
         let begun = checkpoint::load(&folder, &name, &mut learner)?;
@@ -192,7 +193,10 @@ impl Run {
 
 fn name(description: &serde_json::Value) -> String {
     let digest = Sha256::digest(description.to_string());
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn copies(weights: &[Tensor]) -> candle_core::Result<Vec<Tensor>> {
@@ -219,7 +223,10 @@ impl State<'_> {
         let before = self.progress.seconds;
         let begun = Instant::now();
         while self.progress.step < self.steps && self.progress.since_best() < self.run.patience {
-            let (epoch, at) = (self.progress.step / self.per_epoch, self.progress.step % self.per_epoch);
+            let (epoch, at) = (
+                self.progress.step / self.per_epoch,
+                self.progress.step % self.per_epoch,
+            );
             if order.0 != epoch {
                 order = (epoch, self.order(epoch));
             }
@@ -249,7 +256,11 @@ impl State<'_> {
     /// The texts of an epoch, in the order in which they are seen.
     fn order(&self, epoch: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.data.lessons.len()).collect();
-        let seed = self.run.seed.wrapping_mul(1_000_003).wrapping_add(epoch as u64);
+        let seed = self
+            .run
+            .seed
+            .wrapping_mul(1_000_003)
+            .wrapping_add(epoch as u64);
         order.shuffle(&mut StdRng::seed_from_u64(seed));
         order
     }
@@ -262,7 +273,9 @@ impl State<'_> {
         let weights = self.learner.weights()?;
         let numbered: Vec<(u32, Batch)> = (0..).zip(batches).collect();
         let taught = workers::map(&numbered, |(shard, batch)| {
-            let seed = (number as u32).wrapping_mul(0x9e37_79b9).wrapping_add(*shard);
+            let seed = (number as u32)
+                .wrapping_mul(0x9e37_79b9)
+                .wrapping_add(*shard);
             let pass = Pass {
                 dropout: self.run.dropout,
                 seed: seed ^ self.run.seed as u32,
@@ -285,7 +298,10 @@ impl State<'_> {
             loss
         };
         if !norm.is_finite() {
-            return Err(TrainError::NotFinite { step: number, loss: norm });
+            return Err(TrainError::NotFinite {
+                step: number,
+                loss: norm,
+            });
         }
         self.events.scalars(
             number,
@@ -324,7 +340,10 @@ impl State<'_> {
             merit: merit(&report),
             report: json!(report),
         };
-        let best = self.progress.best().is_none_or(|best| judgement.merit > best.merit);
+        let best = self
+            .progress
+            .best()
+            .is_none_or(|best| judgement.merit > best.merit);
         if best {
             write_weights(&self.best_path(), &self.base.shape, &weights, DType::F32)?;
         }
@@ -363,8 +382,13 @@ impl State<'_> {
         let weights = self.best()?;
         let shape = &self.base.shape;
         let calibration = answer(shape, &weights, &self.data.calibration)?.temperatures();
-        let dtype = if self.run.half { DType::F16 } else { DType::F32 };
-        self.base.write(&self.run.out, &weights, &calibration, dtype)?;
+        let dtype = if self.run.half {
+            DType::F16
+        } else {
+            DType::F32
+        };
+        self.base
+            .write(&self.run.out, &weights, &calibration, dtype)?;
         let report = answer(shape, &weights, &self.data.dev)?.report("best", &calibration);
         let outcome = Outcome {
             best_step: self.progress.best().map_or(0, |best| best.step),
@@ -373,7 +397,8 @@ impl State<'_> {
             calibration,
             report,
         };
-        let run = json!({"run": description, "outcome": outcome, "judgements": self.progress.judgements});
+        let run =
+            json!({"run": description, "outcome": outcome, "judgements": self.progress.judgements});
         let content = serde_json::to_vec_pretty(&run).unwrap_or_default();
         base::replace(&self.folder.join("run.json"), &content)?;
         std::fs::remove_file(self.folder.join("progress.json"))
@@ -389,7 +414,11 @@ impl State<'_> {
         let kept = candle_core::safetensors::load(self.best_path(), &self.run.device)?;
         let take = |weight: network::Weight| {
             kept.get(&weight.name).cloned().ok_or_else(|| {
-                TrainError::Unfit(format!("{}: {} is missing", self.best_path().display(), weight.name))
+                TrainError::Unfit(format!(
+                    "{}: {} is missing",
+                    self.best_path().display(),
+                    weight.name
+                ))
             })
         };
         self.base.shape.weights().into_iter().map(take).collect()
@@ -405,7 +434,9 @@ fn share(lessons: &[&Lesson], shards: usize) -> Vec<Batch> {
     for lesson in longest_first {
         let mut document = lesson.document;
         let mut entities = lesson.entities.clone();
-        let targets = document.iter_mut().chain(entities.iter_mut().map(|(_, target)| target));
+        let targets = document
+            .iter_mut()
+            .chain(entities.iter_mut().map(|(_, target)| target));
         targets.for_each(|target| target.weight *= each);
         if let Some(batch) = batches.iter_mut().min_by_key(|batch| batch.tokens()) {
             batch.teach(&lesson.passage, document, &entities);

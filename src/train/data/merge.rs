@@ -71,10 +71,15 @@ impl Merged {
     pub(super) fn contradictory(&self) -> usize {
         let told = |text: &Text| {
             let entities = text.entities.iter().map(|(_, told)| *told);
-            text.document.into_iter().chain(entities).collect::<Vec<_>>()
+            text.document
+                .into_iter()
+                .chain(entities)
+                .collect::<Vec<_>>()
         };
         let all = self.texts.iter().flat_map(told);
-        all.filter(|told| told.contradicted).map(|told| told.times).sum()
+        all.filter(|told| told.contradicted)
+            .map(|told| told.times)
+            .sum()
     }
 
     /// The texts with the labels nobody contradicts.

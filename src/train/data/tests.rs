@@ -16,7 +16,10 @@ impl Files {
     }
 
     fn load(&self, train: &str, dev: &str, corrections: Option<&str>) -> Result<Data, TrainError> {
-        let tokenizer = self.write("tokenizer.json", &crate::model::testing::tokenizer().to_string());
+        let tokenizer = self.write(
+            "tokenizer.json",
+            &crate::model::testing::tokenizer().to_string(),
+        );
         let tokenizer = Tokenizer::open(&tokenizer, VOCABULARY, 8).unwrap();
         let source = Source {
             path: self.write("train.jsonl", train),
@@ -30,7 +33,13 @@ impl Files {
             conflicting_weight: 3.0,
             calibration_share: 0.1,
         };
-        load(&[source], &[dev], corrections.as_deref(), &tokenizer, &options)
+        load(
+            &[source],
+            &[dev],
+            corrections.as_deref(),
+            &tokenizer,
+            &options,
+        )
     }
 }
 
@@ -42,10 +51,17 @@ fn what_the_dev_file_has_is_dropped_and_counted() {
 {"text": "Acme beats", "label": "positive"}"#;
     let data = Files::new().load(train, DEV, None).unwrap();
     assert_eq!((data.lessons.len(), data.notes.in_dev), (1, 1));
-    assert!(data.notes.dropped().contains("1 texts dropped that a dev file has"));
+    assert!(
+        data.notes
+            .dropped()
+            .contains("1 texts dropped that a dev file has")
+    );
     assert_eq!((data.dev.len(), data.notes.train[0].texts), (1, 2));
     let error = Files::new().load(DEV, DEV, None).unwrap_err().to_string();
-    assert!(error.starts_with("nothing is left to learn from"), "{error}");
+    assert!(
+        error.starts_with("nothing is left to learn from"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -61,8 +77,15 @@ fn repetitions_count_once_and_contradictions_not_at_all() {
     assert_eq!((data.notes.repeated, data.notes.contradictory), (1, 3));
     let only_contradictions = r#"{"text": "a", "label": "positive"}
 {"text": "a", "label": "negative"}"#;
-    let error = Files::new().load(only_contradictions, DEV, None).unwrap_err();
-    assert!(error.to_string().contains("2 labels dropped that contradict"), "{error}");
+    let error = Files::new()
+        .load(only_contradictions, DEV, None)
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("2 labels dropped that contradict"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -75,7 +98,10 @@ fn weights_are_those_of_file_class_and_conflict() {
     assert_eq!(first.document, None);
     assert_eq!(
         first.entities,
-        [(0, target(Label::Positive, 1.5)), (1, target(Label::Negative, 3.0))]
+        [
+            (0, target(Label::Positive, 1.5)),
+            (1, target(Label::Negative, 3.0))
+        ]
     );
     let second = &data.lessons[1];
     assert_eq!(second.document, Some(target(Label::Negative, 1.0)));
@@ -108,18 +134,30 @@ fn corrections_are_applied_by_the_hash_of_the_text() {
         hash("elsewhere"),
     );
     let data = Files::new().load(train, DEV, Some(&corrections)).unwrap();
-    assert_eq!((data.notes.corrected, data.notes.corrections_unused), (2, 1));
+    assert_eq!(
+        (data.notes.corrected, data.notes.corrections_unused),
+        (2, 1)
+    );
     assert_eq!(data.lessons[0].document.unwrap().label, Label::Positive);
     assert_eq!(data.lessons[1].entities[0].1.label, Label::Negative);
-    let error = Files::new().load(train, DEV, Some("{}")).unwrap_err().to_string();
+    let error = Files::new()
+        .load(train, DEV, Some("{}"))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("corrections.jsonl:1: "), "{error}");
 }
 
 #[test]
 fn bad_files_are_named() {
     let unknown = r#"{"text": "a", "label": "mixed"}"#;
-    let error = Files::new().load(unknown, DEV, None).unwrap_err().to_string();
-    assert!(error.contains("train.jsonl:1: ") && error.contains("mixed"), "{error}");
+    let error = Files::new()
+        .load(unknown, DEV, None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("train.jsonl:1: ") && error.contains("mixed"),
+        "{error}"
+    );
     let error = Files::new().load("", DEV, None).unwrap_err().to_string();
     assert!(error.contains("train.jsonl: no examples in it"), "{error}");
     let error = Files::new().load(DEV, "\n", None).unwrap_err().to_string();
@@ -137,11 +175,17 @@ fn strange_texts_are_lessons_too() {
     );
     let data = Files::new().load(&train, DEV, None).unwrap();
     assert_eq!(data.lessons.len(), 4);
-    assert!(data.lessons.iter().all(|lesson| (2..=8).contains(&lesson.passage.tokens.len())));
+    assert!(
+        data.lessons
+            .iter()
+            .all(|lesson| (2..=8).contains(&lesson.passage.tokens.len()))
+    );
 }
 
 #[test]
 fn the_share_held_back_does_not_depend_on_the_order() {
-    let held = (0..10_000).filter(|number| share(&number.to_string()) < 0.05).count();
+    let held = (0..10_000)
+        .filter(|number| share(&number.to_string()) < 0.05)
+        .count();
     assert!((400..600).contains(&held), "{held}");
 }

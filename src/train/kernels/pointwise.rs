@@ -98,7 +98,10 @@ fn moments(row: &[f32], epsilon: f32) -> (f32, f32) {
             *lane += (value - mean) * (value - mean);
         }
     }
-    let rest: f32 = rest.iter().map(|value| (value - mean) * (value - mean)).sum();
+    let rest: f32 = rest
+        .iter()
+        .map(|value| (value - mean) * (value - mean))
+        .sum();
     let variance = (lanes.iter().sum::<f32>() + rest) / width;
     (mean, 1.0 / (variance + epsilon).sqrt())
 }

@@ -1,7 +1,7 @@
 //! The encoder in candle's own operations, for any device, with candle's derivatives.
 
 use super::heads::{linear, mask};
-use super::{Batch, EMBEDDINGS, LAYER, Taught, Pass, Shape, head_weights, heads};
+use super::{Batch, EMBEDDINGS, LAYER, Pass, Shape, Taught, head_weights, heads};
 use crate::train::kernels::dropout::Dropout;
 use candle_core::{D, Device, Result, Tensor, Var};
 use candle_nn::ops::softmax;

@@ -119,7 +119,8 @@ pub(super) fn backward(
         let place = |part: u32| dropout.at(1 + number as u32 * 3 + part);
         let layer = &forward.layers[number];
 
-        let [sum, gain2, shift2] = norm_backward(&layer.second_sum, &weights[14], epsilon, &gradient)?;
+        let [sum, gain2, shift2] =
+            norm_backward(&layer.second_sum, &weights[14], epsilon, &gradient)?;
         let out = dropped(&sum, place(2))?;
         let [weight_f, bias_f] = linear_gradients(&out, &layer.activated)?;
         let inner = out.matmul(&weights[12])?;
@@ -163,7 +164,11 @@ fn layout<'b>(shape: &Shape, batch: &'b Batch) -> Layout<'b> {
 
 fn embed(shape: &Shape, weights: &[Tensor], batch: &Batch) -> Result<Tensor> {
     let width = shape.hidden_size;
-    let [words, positions, types] = [values(&weights[0])?, values(&weights[1])?, values(&weights[2])?];
+    let [words, positions, types] = [
+        values(&weights[0])?,
+        values(&weights[1])?,
+        values(&weights[2])?,
+    ];
     let mut sum = Vec::with_capacity(batch.tokens() * width);
     for (&id, &position) in batch.ids.iter().zip(&batch.positions) {
         let word = &words[id as usize * width..][..width];
@@ -216,12 +221,23 @@ fn dropped(x: &Tensor, dropout: Dropout) -> Result<Tensor> {
 
 fn norm(x: &Tensor, gain: &Tensor, shift: &Tensor, epsilon: f32) -> Result<Tensor> {
     let mut out = vec![0f32; x.elem_count()];
-    layer_norm(&*values(x)?, &*values(gain)?, &*values(shift)?, epsilon, &mut out);
+    layer_norm(
+        &*values(x)?,
+        &*values(gain)?,
+        &*values(shift)?,
+        epsilon,
+        &mut out,
+    );
     Tensor::from_vec(out, x.shape(), &Device::Cpu)
 }
 
 /// Gradients of input, gain and shift.
-fn norm_backward(x: &Tensor, gain: &Tensor, epsilon: f32, gradient: &Tensor) -> Result<[Tensor; 3]> {
+fn norm_backward(
+    x: &Tensor,
+    gain: &Tensor,
+    epsilon: f32,
+    gradient: &Tensor,
+) -> Result<[Tensor; 3]> {
     let width = gain.elem_count();
     let mut out = vec![0f32; x.elem_count()];
     let (mut gains, mut shifts) = (vec![0f32; width], vec![0f32; width]);

@@ -30,7 +30,11 @@ pub(super) fn logits(
     let device = hidden.device();
     let (document, entity) = weights.split_at(weights.len() / 2);
     let documents = match batch.document_rows(device)? {
-        Some(rows) => Some(classify(&rows.matmul(hidden)?, document, dropout.at(PLACE))?),
+        Some(rows) => Some(classify(
+            &rows.matmul(hidden)?,
+            document,
+            dropout.at(PLACE),
+        )?),
         None => None,
     };
     let names = batch.entity_rows(device)?;

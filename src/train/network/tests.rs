@@ -94,8 +94,15 @@ fn fused_gradients_are_those_of_automatic_differentiation() {
 fn a_text_alone_has_the_logits_it_has_in_company() {
     let shape = shape();
     let weights = random(&shape);
-    let passages = [vec![2u32, 5, 6, 3], vec![2, 3], vec![2, 8, 9, 10, 11, 12, 3]]
-        .map(|ids| Passage { tokens: Tokens(ids), entities: vec![(0, vec![1])] });
+    let passages = [
+        vec![2u32, 5, 6, 3],
+        vec![2, 3],
+        vec![2, 8, 9, 10, 11, 12, 3],
+    ]
+    .map(|ids| Passage {
+        tokens: Tokens(ids),
+        entities: vec![(0, vec![1])],
+    });
     let mut together = Batch::default();
     passages.iter().for_each(|passage| together.add(passage));
     let (documents, entities) = logits(&shape, &weights, &together).unwrap();
