@@ -22,8 +22,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The model shares texts among the cores itself; candle's threads, which meet after every operation, would
-/// take up to twice the processor time. Whoever sets the variable keeps the choice.
+/// Texts are shared among the cores as a whole, in scoring and in training; candle's threads, which meet after every
+/// operation, would take up to twice the processor time. Whoever sets the variable keeps the choice.
 fn one_thread_an_operation() {
     const THREADS: &str = "RAYON_NUM_THREADS";
     if std::env::var_os(THREADS).is_none() {

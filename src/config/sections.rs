@@ -88,6 +88,19 @@ pub struct ModelConfig {
     pub cache_dir: PathBuf,
     pub hub: String,
     pub max_tokens: usize,
+    pub precision: Precision,
+}
+
+/// How the numbers of the model's matrix products are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Eight bits, scaled: the fastest.
+    Int8,
+    /// Sixteen bits, the upper half of an f32.
+    Bf16,
+    /// All of them.
+    F32,
 }
 
 /// `[entities]`

@@ -36,6 +36,15 @@ impl Sentiment {
         self.positive - self.negative
     }
 
+    /// The probability of a class.
+    pub fn probability(&self, label: Label) -> f32 {
+        match label {
+            Label::Negative => self.negative,
+            Label::Neutral => self.neutral,
+            Label::Positive => self.positive,
+        }
+    }
+
     /// Whether all three are numbers: what sums may be made of.
     pub fn is_finite(&self) -> bool {
         [self.negative, self.neutral, self.positive]

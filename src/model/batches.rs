@@ -1,32 +1,27 @@
-//! Cutting a batch into sub-batches of like length, so that little is computed on padding.
+//! Cutting a batch into parts, one for a thread at a time.
 
-/// Most texts in a sub-batch: larger ones are no faster, and leave less to share among the cores.
-const MOST_TEXTS: usize = 16;
+use std::ops::Range;
 
-/// Most tokens in a sub-batch, padding included: bounds the memory of a forward pass. A longer text is a
-/// sub-batch of its own.
-const MOST_TOKENS: usize = 512;
+/// Tokens of a part: enough that its products are as fast as they get, few enough that a part's numbers stay in the
+/// processor's second cache and that a batch can be shared evenly. A longer text is a part of its own.
+const TOKENS: usize = 140;
 
-/// Indices of `lengths`, longest first, cut where the length has fallen to less than 4/5 of the sub-batch's
-/// longest (a growth of 25 % seen from below), and at the two bounds above. Every index is in exactly one.
-pub(super) fn by_length(lengths: &[usize]) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|&text| std::cmp::Reverse(lengths[text]));
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    for text in order {
-        match batches.last_mut() {
-            Some(batch) if joins(batch, lengths, text) => batch.push(text),
-            _ => batches.push(vec![text]),
+/// Ranges of `lengths`, each of texts that follow one another and have `TOKENS` tokens at most. Every text is in exactly
+/// one.
+pub(super) fn by_tokens(lengths: &[usize]) -> Vec<Range<usize>> {
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    let mut tokens = 0;
+    for (text, length) in lengths.iter().enumerate() {
+        tokens += length;
+        match parts.last_mut() {
+            Some(part) if tokens <= TOKENS => part.end = text + 1,
+            _ => {
+                parts.push(text..text + 1);
+                tokens = *length;
+            }
         }
     }
-    batches
-}
-
-fn joins(batch: &[usize], lengths: &[usize], text: usize) -> bool {
-    let longest = lengths[batch[0]];
-    batch.len() < MOST_TEXTS
-        && (batch.len() + 1) * longest <= MOST_TOKENS
-        && lengths[text] * 5 >= longest * 4
+    parts
 }
 
 #[cfg(test)]
@@ -36,26 +31,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_is_in_one_batch_and_little_of_it_is_padding(
+        fn every_text_is_in_one_part_and_none_is_too_large(
             lengths in prop::collection::vec(1usize..600, 0..200)
         ) {
-            let batches = by_length(&lengths);
-            let mut seen: Vec<usize> = batches.iter().flatten().copied().collect();
-            seen.sort_unstable();
+            let parts = by_tokens(&lengths);
+            let seen: Vec<usize> = parts.iter().cloned().flatten().collect();
             prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
-            for batch in &batches {
-                let longest = batch.iter().map(|&text| lengths[text]).max().unwrap();
-                let shortest = batch.iter().map(|&text| lengths[text]).min().unwrap();
-                prop_assert!(shortest * 5 >= longest * 4);
-                prop_assert!(batch.len() == 1 || batch.len() * longest <= MOST_TOKENS);
-                prop_assert!(batch.len() <= MOST_TEXTS);
+            for part in parts {
+                prop_assert!(part.len() == 1 || lengths[part].iter().sum::<usize>() <= TOKENS);
             }
         }
     }
 
     #[test]
-    fn texts_of_one_length_share_a_batch() {
-        assert_eq!(by_length(&[7; MOST_TEXTS]).len(), 1);
-        assert_eq!(by_length(&[]).len(), 0);
+    fn short_texts_share_a_part() {
+        assert_eq!(by_tokens(&[7; TOKENS / 7]).len(), 1);
+        assert!(by_tokens(&[]).is_empty());
     }
 }

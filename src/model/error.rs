@@ -56,14 +56,6 @@ pub enum ModelError {
         /// Index of the text in the batch.
         text: usize,
     },
-    /// The computation failed.
-    #[error("model {model}: {problem}")]
-    Compute {
-        /// Name of the model.
-        model: String,
-        /// What the tensor library said.
-        problem: candle_core::Error,
-    },
 }
 
 impl ModelError {

@@ -1,8 +1,7 @@
 //! A Hugging Face folder with a BERT sequence classifier, read and checked.
 
-use super::ModelError;
+use super::{Calibration, ModelError};
 use crate::domain::Label;
-use candle_transformers::models::bert;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -40,12 +39,13 @@ impl Folder {
         })
     }
 
-    /// First 8 hexadecimal digits of SHA-256 over config, tokenizer and weights, in this order.
-    pub(super) fn fingerprint(&self) -> String {
+    /// First 8 hexadecimal digits of SHA-256 over config, tokenizer and weights, in this order, and the precision.
+    pub(super) fn fingerprint(&self, precision: &str) -> String {
         let mut digest = Sha256::new();
         for file in [&self.config, &self.tokenizer, &self.weights] {
             digest.update(&file.bytes);
         }
+        digest.update(precision);
         let digest = digest.finalize();
         digest[..4]
             .iter()
@@ -71,16 +71,44 @@ impl File {
     }
 }
 
-/// What `config.json` says of the model.
-#[derive(Debug)]
-pub(super) struct Classifier {
-    /// Shape of the encoder.
-    pub(super) bert: bert::Config,
-    /// Row of the classifier that holds each label, in the order of [`Label::ALL`].
-    pub(super) rows: [usize; 3],
+/// Shape of an encoder, under the names of `config.json`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Shape {
+    pub(super) vocab_size: usize,
+    pub(super) hidden_size: usize,
+    pub(super) num_hidden_layers: usize,
+    pub(super) num_attention_heads: usize,
+    pub(super) intermediate_size: usize,
+    #[serde(default)]
+    pub(super) hidden_act: Activation,
+    pub(super) max_position_embeddings: usize,
+    pub(super) type_vocab_size: usize,
+    pub(super) layer_norm_eps: f64,
 }
 
-impl Classifier {
+/// What stands between the two products of a feed-forward part.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Activation {
+    /// The Gaussian error linear unit.
+    #[default]
+    Gelu,
+    /// The rectified linear unit.
+    Relu,
+}
+
+/// What `config.json` says of the model.
+#[derive(Debug)]
+pub(super) struct Description {
+    /// Shape of the encoder.
+    pub(super) shape: Shape,
+    /// Row of the classifier that holds each label, in the order of [`Label::ALL`].
+    pub(super) rows: [usize; 3],
+    /// What makes its probabilities honest.
+    pub(super) calibration: Calibration,
+}
+
+impl Description {
     /// Reads and checks `config.json`.
     pub(super) fn read(config: &File) -> Result<Self, ModelError> {
         parse(&config.bytes).map_err(|problem| config.unfit(problem))
@@ -93,11 +121,17 @@ struct Kind {
 }
 
 #[derive(Deserialize)]
+struct Own {
+    #[serde(default)]
+    squall: Calibration,
+}
+
+#[derive(Deserialize)]
 struct Labels {
     id2label: BTreeMap<String, String>,
 }
 
-fn parse(json: &[u8]) -> Result<Classifier, String> {
+fn parse(json: &[u8]) -> Result<Description, String> {
     let fetch = |e: serde_json::Error| format!("{e}: fetch the model again");
     let kind: Kind = serde_json::from_slice(json).map_err(fetch)?;
     if kind.model_type != "bert" {
@@ -106,21 +140,29 @@ fn parse(json: &[u8]) -> Result<Classifier, String> {
             kind.model_type
         ));
     }
-    let bert: bert::Config = serde_json::from_slice(json)
+    let shape: Shape = serde_json::from_slice(json)
         .map_err(|e| format!("{e}: squall cannot compute this kind of BERT"))?;
-    let heads = bert.num_attention_heads;
-    if heads == 0 || bert.hidden_size == 0 || !bert.hidden_size.is_multiple_of(heads) {
+    let heads = shape.num_attention_heads;
+    if heads == 0 || shape.hidden_size == 0 || !shape.hidden_size.is_multiple_of(heads) {
         return Err(format!(
             "hidden_size {} cannot be shared among num_attention_heads {heads}: fetch the model again",
-            bert.hidden_size
+            shape.hidden_size
         ));
     }
     let labels: Labels = serde_json::from_slice(json).map_err(|e| {
         format!("{e}: name the classes there, {{\"0\": \"negative\", \"1\": \"neutral\", \"2\": \"positive\"}}")
     })?;
-    Ok(Classifier {
-        bert,
+    let own: Own = serde_json::from_slice(json).map_err(fetch)?;
+    if !own.squall.is_usable() {
+        return Err(format!(
+            "squall is {:?}: temperatures must be above 0: train the model again",
+            own.squall
+        ));
+    }
+    Ok(Description {
+        shape,
         rows: rows(&labels.id2label)?,
+        calibration: own.squall,
     })
 }
 

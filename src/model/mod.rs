@@ -5,11 +5,13 @@
 
 mod batches;
 pub mod calibration;
+mod classifier;
 pub mod context;
 mod encoder;
 mod error;
 mod folder;
 mod hub;
+mod kernels;
 mod passages;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -18,13 +20,16 @@ pub(crate) mod workers;
 
 pub use calibration::Calibration;
 pub use error::ModelError;
-pub use passages::Passage;
+pub use passages::{MOST_PASSAGES, Passage, Scored, combine};
 pub use tokenizer::{Tokenizer, Tokens};
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Precision};
 use crate::domain::Sentiment;
-use encoder::Encoder;
-use folder::{Classifier, Folder};
+use calibration::sentiment;
+use classifier::Classifier;
+use encoder::{Encoder, Request, Tensors};
+use folder::{Description, Folder};
+use kernels::Format;
 use std::path::PathBuf;
 
 /// A text whose logits are computed when a model is opened: damaged weights show there, not in production.
@@ -35,13 +40,18 @@ pub struct Model {
     name: String,
     tokenizer: Tokenizer,
     encoder: Encoder,
+    document: Classifier,
+    /// None in a model that knows only documents.
+    entity: Option<Classifier>,
+    calibration: Calibration,
     vocab_size: usize,
     max_positions: usize,
 }
 
 impl Model {
     /// Opens the model that `config.source` names: a folder, or `hub:owner/name`, which is downloaded unless
-    /// it is in `config.cache_dir` already. Takes a second or so; the weights are held in f32.
+    /// it is in `config.cache_dir` already. Takes a second or so; the weights are packed for
+    /// the products of `config.precision`.
     ///
     /// # Errors
     /// What is missing or does not fit, with file and remedy; only those of the hub may be retryable.
@@ -51,16 +61,28 @@ impl Model {
             None => (PathBuf::from(&config.source), last_part(&config.source)),
         };
         let folder = Folder::read(&path)?;
-        let classifier = Classifier::read(&folder.config)?;
-        let (vocab_size, max_positions) = (
-            classifier.bert.vocab_size,
-            classifier.bert.max_position_embeddings,
-        );
+        let Description {
+            shape,
+            rows,
+            calibration,
+        } = Description::read(&folder.config)?;
+        let (vocab_size, max_positions) = (shape.vocab_size, shape.max_position_embeddings);
         let max_tokens = config.max_tokens.min(max_positions);
+        let tensors = Tensors::of(&folder.weights)?;
+        // Another precision gives other scores, so it is another model.
+        let format = match config.precision {
+            Precision::Int8 => Format::Int8,
+            Precision::Bf16 => Format::Bf16,
+            Precision::F32 => Format::F32,
+        };
+        let unfit = |problem| folder.weights.unfit(problem);
         let model = Self {
-            name: format!("{name}@{}", folder.fingerprint()),
+            name: format!("{name}@{}", folder.fingerprint(format.name())),
             tokenizer: Tokenizer::read(&folder.tokenizer, vocab_size, max_tokens)?,
-            encoder: Encoder::read(&folder.weights, &classifier)?,
+            encoder: Encoder::take(&tensors, &shape, format).map_err(unfit)?,
+            document: Classifier::document(&tensors, shape.hidden_size, rows).map_err(unfit)?,
+            entity: Classifier::entity(&tensors, shape.hidden_size, rows).map_err(unfit)?,
+            calibration,
             vocab_size,
             max_positions,
         };
@@ -69,9 +91,15 @@ impl Model {
     }
 
     /// Name of the folder or repository, `@`, and the first 8 hexadecimal digits of SHA-256 over config,
-    /// tokenizer and weights: a changed model has another name.
+    /// tokenizer, weights and precision: a model that gives other scores has another name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it computes with, for people: precision and instructions.
+    pub fn arithmetic(&self) -> String {
+        let (format, level) = (self.encoder.format(), self.encoder.level());
+        format!("{}, {}", format.name(), level.name())
     }
 
     /// The tokenizer, for use on any thread.
@@ -79,57 +107,149 @@ impl Model {
         self.tokenizer.clone()
     }
 
-    /// Sentiment of each text, in the order of the texts: the softmax of its [`Model::logits`].
+    /// Whether it tells the sentiment of each entity of a text. One that does not gives them that of the document.
+    pub fn knows_entities(&self) -> bool {
+        self.entity.is_some()
+    }
+
+    /// Sentiment of each text, in the order of the texts: the softmax of its [`Model::logits`], calibrated.
     ///
     /// # Errors
     /// As for [`Model::logits`].
     pub fn classify(&self, texts: &[Tokens]) -> Result<Vec<Sentiment>, ModelError> {
-        Ok(self.logits(texts)?.into_iter().map(softmax).collect())
+        let temperature = self.calibration.document_temperature;
+        let logits = self.logits(texts)?.into_iter();
+        Ok(logits
+            .map(|logits| sentiment(logits, temperature))
+            .collect())
+    }
+
+    /// Sentiment of each passage and of the entities it names, in one pass, calibrated.
+    ///
+    /// # Errors
+    /// As for [`Model::logits`].
+    pub fn score(&self, passages: &[Passage]) -> Result<Vec<Scored>, ModelError> {
+        let Calibration {
+            document_temperature,
+            entity_temperature,
+        } = self.calibration;
+        let logits = self.passage_logits(passages)?.into_iter();
+        let scored = logits.map(|logits| Scored {
+            document: sentiment(logits.document, document_temperature),
+            entities: logits
+                .entities
+                .into_iter()
+                .map(|logits| match self.entity {
+                    Some(_) => sentiment(logits, entity_temperature),
+                    None => sentiment(logits, document_temperature),
+                })
+                .collect(),
+        });
+        Ok(scored.collect())
     }
 
     /// Logits of each text, in the order of the texts: negative, neutral, positive, whatever the model's own
-    /// order. Texts of any lengths may be mixed; they are computed in sub-batches of like length.
+    /// order. Texts of any lengths may be mixed: nothing is padded.
     ///
     /// # Errors
     /// When tokens are not of this model's tokenizer, and when a logit is not a finite number.
     pub fn logits(&self, texts: &[Tokens]) -> Result<Vec<[f32; 3]>, ModelError> {
-        let model = || self.name.clone();
-        if let Some(text) = texts.iter().position(|text| !self.knows(text)) {
+        let passages: Vec<Passage> = texts.iter().cloned().map(Passage::from).collect();
+        let logits = self.passage_logits(&passages)?;
+        Ok(logits.into_iter().map(|logits| logits.document).collect())
+    }
+
+    fn passage_logits(&self, passages: &[Passage]) -> Result<Vec<Logits>, ModelError> {
+        if let Some(text) = passages.iter().position(|passage| !self.knows(passage)) {
             return Err(ModelError::ForeignTokens {
-                model: model(),
+                model: self.name.clone(),
                 text,
             });
         }
-        let lengths: Vec<usize> = texts.iter().map(Tokens::len).collect();
-        let batches = batches::by_length(&lengths);
-        let computed = workers::map(&batches, |batch| {
-            let batch: Vec<&[u32]> = batch.iter().map(|&text| &texts[text].0[..]).collect();
-            self.encoder.logits(&batch)
-        });
-        let mut logits = vec![[0.0; 3]; texts.len()];
-        for (batch, computed) in batches.iter().zip(computed) {
-            let computed = computed.map_err(|problem| ModelError::Compute {
-                model: model(),
-                problem,
-            })?;
-            for (&text, computed) in batch.iter().zip(computed) {
-                if !computed.iter().all(|logit| logit.is_finite()) {
-                    return Err(ModelError::NotFinite {
-                        model: model(),
-                        text,
-                        logits: computed,
-                    });
-                }
-                logits[text] = computed;
+        let lengths: Vec<usize> = passages
+            .iter()
+            .map(|passage| passage.tokens.len())
+            .collect();
+        let parts = batches::by_tokens(&lengths);
+        let computed = workers::map(&parts, |part| self.compute(&passages[part.clone()]));
+        let logits: Vec<Logits> = computed.into_iter().flatten().collect();
+        for (text, one) in logits.iter().enumerate() {
+            let mut all = std::iter::once(&one.document).chain(&one.entities);
+            if let Some(bad) = all.find(|logits| !logits.iter().all(|logit| logit.is_finite())) {
+                return Err(ModelError::NotFinite {
+                    model: self.name.clone(),
+                    text,
+                    logits: *bad,
+                });
             }
         }
         Ok(logits)
     }
 
-    fn knows(&self, text: &Tokens) -> bool {
-        let known = |&id: &u32| (id as usize) < self.vocab_size;
-        (1..=self.max_positions).contains(&text.len()) && text.0.iter().all(known)
+    /// One forward pass.
+    fn compute(&self, passages: &[Passage]) -> Vec<Logits> {
+        let wanted: Vec<Vec<usize>> = passages
+            .iter()
+            .map(|passage| match self.entity {
+                Some(_) => passage.wanted(),
+                None => vec![0],
+            })
+            .collect();
+        let requests: Vec<Request> = passages
+            .iter()
+            .zip(&wanted)
+            .map(|(passage, wanted)| Request {
+                tokens: &passage.tokens.0,
+                wanted,
+            })
+            .collect();
+        let hidden = self.encoder.hidden(&requests);
+        let width = hidden.len() / wanted.iter().map(Vec::len).sum::<usize>().max(1);
+        let (mut documents, mut entities) = (Vec::new(), Vec::new());
+        let mut rest = &hidden[..];
+        for (passage, wanted) in passages.iter().zip(&wanted) {
+            let (own, others) = rest.split_at(wanted.len() * width);
+            rest = others;
+            documents.extend_from_slice(&own[..width]);
+            if self.entity.is_some() {
+                passage.entity_vectors(wanted, own, width, &mut entities);
+            }
+        }
+        let level = self.encoder.level();
+        let documents = self.document.logits(level, &documents);
+        let mut entities = match &self.entity {
+            Some(entity) if !entities.is_empty() => entity.logits(level, &entities),
+            _ => Vec::new(),
+        }
+        .into_iter();
+        let one = |(passage, document): (&Passage, [f32; 3])| Logits {
+            document,
+            entities: passage
+                .entities
+                .iter()
+                .map(|_| entities.next().unwrap_or(document))
+                .collect(),
+        };
+        passages.iter().zip(documents).map(one).collect()
     }
+
+    fn knows(&self, passage: &Passage) -> bool {
+        let tokens = &passage.tokens;
+        let known = |&id: &u32| (id as usize) < self.vocab_size;
+        let within = |(_, named): &(usize, Vec<usize>)| {
+            !named.is_empty() && named.iter().all(|&token| token < tokens.len())
+        };
+        (1..=self.max_positions).contains(&tokens.len())
+            && tokens.0.iter().all(known)
+            && passage.entities.iter().all(within)
+    }
+}
+
+/// Logits of a passage: negative, neutral, positive.
+struct Logits {
+    document: [f32; 3],
+    /// Of its entities, in their order.
+    entities: Vec<[f32; 3]>,
 }
 
 /// Last part of a path or of `owner/name`.

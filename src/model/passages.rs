@@ -2,7 +2,11 @@
 
 use super::tokenizer::{BYTES_PER_TOKEN, beginning};
 use super::{Tokenizer, Tokens};
+use crate::domain::Sentiment;
 use std::ops::Range;
+
+/// Passages of a text that are scored; what is behind them is left out. With 512 tokens each, some 2,500 words.
+pub const MOST_PASSAGES: usize = 8;
 
 /// A piece of a text, and where it names entities.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +16,99 @@ pub struct Passage {
     /// Each entity that it names: the entity's number among those of the text, in rising order, and the places of the
     /// tokens that name it, at least one.
     pub entities: Vec<(usize, Vec<usize>)>,
+}
+
+/// What a model says of a passage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scored {
+    /// Sentiment of the passage as a whole.
+    pub document: Sentiment,
+    /// Sentiment of each entity it names, in the order of [`Passage::entities`].
+    pub entities: Vec<Sentiment>,
+}
+
+/// Sentiment of a text and of its `entities` entities, from those of its passages: means of the probabilities, weighted
+/// by the passage's tokens for the text, by the tokens that name it for an entity. An entity that no passage names has
+/// none. The text has none without passages.
+pub fn combine(
+    passages: &[Passage],
+    scored: &[Scored],
+    entities: usize,
+) -> (Option<Sentiment>, Vec<Option<Sentiment>>) {
+    let mut document = Mean::default();
+    let mut by_entity = vec![Mean::default(); entities];
+    for (passage, scored) in passages.iter().zip(scored) {
+        document.add(scored.document, passage.tokens.len() as f32);
+        for ((entity, tokens), sentiment) in passage.entities.iter().zip(&scored.entities) {
+            if let Some(mean) = by_entity.get_mut(*entity) {
+                mean.add(*sentiment, tokens.len() as f32);
+            }
+        }
+    }
+    let by_entity = by_entity.into_iter().map(Mean::value).collect();
+    (document.value(), by_entity)
+}
+
+/// A weighted mean of sentiments.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean {
+    sums: [f32; 3],
+    weight: f32,
+}
+
+impl Mean {
+    fn add(&mut self, sentiment: Sentiment, weight: f32) {
+        let all = [sentiment.negative, sentiment.neutral, sentiment.positive];
+        for (sum, probability) in self.sums.iter_mut().zip(all) {
+            *sum += weight * probability;
+        }
+        self.weight += weight;
+    }
+
+    fn value(self) -> Option<Sentiment> {
+        let [negative, neutral, positive] = self.sums.map(|sum| sum / self.weight);
+        (self.weight > 0.0).then_some(Sentiment {
+            negative,
+            neutral,
+            positive,
+        })
+    }
+}
+
+impl Passage {
+    /// Places of the tokens whose last hidden states are needed, in rising order: the first, and those of names.
+    pub(super) fn wanted(&self) -> Vec<usize> {
+        let names = self.entities.iter().flat_map(|(_, tokens)| tokens);
+        let mut wanted: Vec<usize> = std::iter::once(0).chain(names.copied()).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+
+    /// What the entities' head reads, a row of twice `width` for each entity, appended to `out`: the mean over the
+    /// tokens of its name, and the first token. `hidden` holds the rows of `wanted`.
+    pub(super) fn entity_vectors(
+        &self,
+        wanted: &[usize],
+        hidden: &[f32],
+        width: usize,
+        out: &mut Vec<f32>,
+    ) {
+        for (_, tokens) in &self.entities {
+            let start = out.len();
+            out.resize(start + width, 0.0);
+            for token in tokens {
+                let Ok(row) = wanted.binary_search(token) else {
+                    continue;
+                };
+                let row = &hidden[row * width..][..width];
+                for (mean, value) in out[start..].iter_mut().zip(row) {
+                    *mean += value / tokens.len() as f32;
+                }
+            }
+            out.extend_from_slice(&hidden[..width]);
+        }
+    }
 }
 
 impl From<Tokens> for Passage {
@@ -153,6 +250,39 @@ mod tests {
         assert_eq!(naming, [2, 5]);
         let few = tokenizer(18).passages(&text, &spans, 2);
         assert_eq!(few, passages[..2]);
+    }
+
+    #[test]
+    fn passages_count_by_their_tokens_and_entities_by_their_names() {
+        let sentiment = |negative: f32| Sentiment {
+            negative,
+            neutral: 1.0 - negative,
+            positive: 0.0,
+        };
+        let passage = |tokens: usize, entities| Passage {
+            tokens: Tokens(vec![1; tokens]),
+            entities,
+        };
+        let passages = [
+            passage(30, vec![(0, vec![1, 2, 3])]),
+            passage(10, vec![(0, vec![4]), (2, vec![5])]),
+        ];
+        let scored = [
+            Scored {
+                document: sentiment(1.0),
+                entities: vec![sentiment(0.8)],
+            },
+            Scored {
+                document: sentiment(0.0),
+                entities: vec![sentiment(0.0), sentiment(0.4)],
+            },
+        ];
+        let (document, entities) = combine(&passages, &scored, 3);
+        assert!((document.unwrap().negative - 0.75).abs() < 1e-6);
+        assert!((entities[0].unwrap().negative - 0.6).abs() < 1e-6);
+        assert_eq!(entities[1], None);
+        assert!((entities[2].unwrap().negative - 0.4).abs() < 1e-6);
+        assert_eq!(combine(&[], &[], 1), (None, vec![None]));
     }
 
     #[test]

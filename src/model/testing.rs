@@ -1,6 +1,6 @@
 //! A tiny random model for tests.
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Precision};
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -108,5 +108,6 @@ pub(crate) fn model_config(source: impl Into<String>) -> ModelConfig {
         cache_dir: PathBuf::from("no-cache-in-this-test"),
         hub: "http://127.0.0.1:1".into(),
         max_tokens: 512,
+        precision: Precision::F32,
     }
 }

@@ -5,39 +5,65 @@ use candle_core::DType;
 use serde_json::{Value, json};
 
 /// The model that comes with the project.
-fn bundled() -> Model {
+fn bundled(precision: Precision) -> Model {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/models/squall-mini");
-    Model::open(&testing::model_config(folder)).unwrap()
+    let config = ModelConfig {
+        precision,
+        ..testing::model_config(folder)
+    };
+    Model::open(&config).unwrap()
 }
 
-#[test]
-fn logits_agree_with_the_reference_implementation() {
-    let model = bundled();
+/// Largest difference of a logit from the reference implementation's, and how many of the texts have its label.
+fn distance_from_reference(model: &Model) -> (f64, usize) {
     let reference = include_str!("../../tests/data/model_reference.jsonl");
     let lines: Vec<Value> = reference
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let texts: Vec<Tokens> = lines
-        .iter()
-        .map(|line| model.tokenizer().encode(line["text"].as_str().unwrap()))
-        .collect();
-    let logits = model.logits(&texts).unwrap();
-    let mut largest = 0f64;
-    for ((line, tokens), logits) in lines.iter().zip(&texts).zip(&logits) {
-        assert_eq!(line["ids"], json!(tokens.0), "{line}");
-        for (expected, &logit) in line["logits"].as_array().unwrap().iter().zip(logits) {
-            largest = largest.max((expected.as_f64().unwrap() - f64::from(logit)).abs());
-        }
-    }
     assert_eq!(lines.len(), 24);
-    println!("largest difference {largest:.2e}");
-    assert!(largest <= 1e-3, "{largest}");
+    let texts: Vec<&str> = lines
+        .iter()
+        .map(|line| line["text"].as_str().unwrap())
+        .collect();
+    let tokens = model.tokenizer().encode_all(&texts);
+    let logits = model.logits(&tokens).unwrap();
+    let mut largest = 0f64;
+    let mut agreeing = 0;
+    for ((line, tokens), logits) in lines.iter().zip(&tokens).zip(&logits) {
+        assert_eq!(line["ids"], json!(tokens.0), "{line}");
+        let expected: Vec<f64> = line["logits"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|logit| logit.as_f64().unwrap())
+            .collect();
+        for (expected, &logit) in expected.iter().zip(logits) {
+            largest = largest.max((expected - f64::from(logit)).abs());
+        }
+        let highest = |logits: &[f64]| (0..3).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+        agreeing += usize::from(highest(&expected) == highest(&logits.map(f64::from)));
+    }
+    println!("largest difference {largest:.2e}, {agreeing} labels agree");
+    (largest, agreeing)
+}
+
+#[test]
+fn logits_agree_with_the_reference_implementation() {
+    for (precision, tolerance) in [
+        (Precision::F32, 1e-3),
+        (Precision::Bf16, 0.2),
+        (Precision::Int8, 0.5),
+    ] {
+        let (largest, agreeing) = distance_from_reference(&bundled(precision));
+        assert!(largest <= tolerance, "{precision:?} {largest}");
+        assert_eq!(agreeing, 24, "{precision:?}");
+    }
 }
 
 #[test]
 fn the_company_of_other_texts_does_not_change_a_text() {
-    let model = bundled();
+    let model = bundled(Precision::Int8);
     let texts: Vec<Tokens> = [
         "Borealis Bank beats forecasts, raises dividend",
         "a",
@@ -57,8 +83,37 @@ fn the_company_of_other_texts_does_not_change_a_text() {
 }
 
 #[test]
+fn any_token_of_any_text_can_be_asked_for() {
+    let model = bundled(Precision::F32);
+    let texts = [
+        "Acme cuts its outlook",
+        "Borealis Bank beats forecasts, raises dividend",
+    ];
+    let tokens = model.tokenizer().encode_all(&texts);
+    let asked = |places: [&'static [usize]; 2]| {
+        let requests: Vec<Request> = tokens
+            .iter()
+            .zip(places)
+            .map(|(tokens, wanted)| Request {
+                tokens: &tokens.0,
+                wanted,
+            })
+            .collect();
+        model.encoder.hidden(&requests)
+    };
+    let (all, some) = (asked([&[0, 1, 2, 3], &[0, 1, 2]]), asked([&[3, 1], &[2]]));
+    let width = all.len() / 7;
+    for (some, place) in some.chunks(width).zip([3, 1, 6]) {
+        for (some, all) in some.iter().zip(&all[place * width..]) {
+            assert!((some - all).abs() < 1e-5, "{some} {all}");
+        }
+    }
+    assert_eq!(asked([&[], &[2]]).len(), width);
+}
+
+#[test]
 fn a_long_text_is_cut_and_a_strange_one_read() {
-    let model = bundled();
+    let model = bundled(Precision::F32);
     let long = "é🚀 profit".repeat(100_000);
     for text in [&long[..], "", " \n\t", "\u{10ffff}\0\u{202e}", "[SEP][PAD]"] {
         let tokens = model.tokenizer().encode(text);

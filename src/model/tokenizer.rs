@@ -2,6 +2,7 @@
 
 use super::ModelError;
 use super::folder::File;
+use super::workers;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -95,7 +96,25 @@ impl Tokenizer {
         let beginning = &ids[..self.max_tokens - end.len()];
         Tokens([beginning, end].concat())
     }
+
+    /// [`Tokenizer::encode`] of each text, on all cores.
+    pub fn encode_all<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Vec<Tokens> {
+        let chunks: Vec<&[T]> = texts.chunks(CHUNK).collect();
+        let encode = |chunk: &&[T]| -> Vec<Tokens> {
+            chunk
+                .iter()
+                .map(|text| self.encode(text.as_ref()))
+                .collect()
+        };
+        workers::map(&chunks, encode)
+            .into_iter()
+            .flatten()
+            .collect()
+    }
 }
+
+/// Texts that a thread takes at a time: starting threads for fewer costs more than it saves.
+const CHUNK: usize = 32;
 
 /// At most the first `bytes` bytes of a text, cut between characters.
 pub(super) fn beginning(text: &str, bytes: usize) -> &str {

@@ -6,9 +6,7 @@ use std::thread;
 
 /// Runs `work` on every item and returns the results in the order of the items.
 ///
-/// The items are taken in turn by as many threads as there are cores, divided by the threads the tensor library
-/// uses for each operation. Its threads meet after every operation; with one each (`RAYON_NUM_THREADS=1`) ours
-/// meet once a call, which takes a quarter to a half less processor time.
+/// The items are taken in turn by as many threads as there are cores; one item alone stays on the thread that calls.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let worker = || {
@@ -37,8 +35,7 @@ pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) 
 
 /// How many threads share the work.
 pub(crate) fn threads() -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    (cores / candle_core::utils::get_num_threads()).max(1)
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

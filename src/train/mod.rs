@@ -10,6 +10,9 @@ pub mod judge;
 mod kernels;
 mod learner;
 pub mod network;
+pub mod predict;
+pub mod resampling;
+pub mod suite;
 mod tensorboard;
 mod trainer;
 

@@ -241,6 +241,49 @@ async fn the_lag_is_known() {
     consumer.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_partition_waits_alone_and_goes_on_where_it_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let broker = EmbeddedBroker::start(&config).unwrap();
+    let connection = Connection::to_embedded(&broker, &config).unwrap();
+    let producer = Producer::new(&connection).unwrap();
+    let mut consumer = Consumer::start(&connection, "score", &["news"], 4).unwrap();
+    let commits = consumer.commits();
+    send_all(&producer, 0..20, 10).await;
+    let mut numbers = [Vec::new(), Vec::new()];
+    let mut held = None;
+    while numbers[1].len() < 510 || numbers[0].len() < 510 {
+        let Some(event) = consumer.next().await else {
+            panic!("the consumer ended");
+        };
+        let Event::Record(record) = event else {
+            continue;
+        };
+        let partition = record.partition as usize;
+        numbers[partition].push(number(&record));
+        if held.is_none() && numbers.iter().all(|numbers| numbers.len() == 10) {
+            commits.hold(&record.topic, 0, record.assignment, true);
+            // An assignment that is none is not listened to.
+            commits.hold(&record.topic, 1, record.assignment + 100, true);
+            held = Some((record.topic.clone(), record.assignment));
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            send_all(&producer, 20..1020, 10).await;
+        }
+        if numbers[1].len() == 510 && numbers[0].len() == 10 {
+            let (topic, assignment) = held.clone().unwrap();
+            commits.hold(&topic, 0, assignment, false);
+        }
+        let odd_done = numbers[1].len() == 510;
+        assert!(held.is_none() || numbers[0].len() == 10 || odd_done);
+    }
+    for (partition, numbers) in numbers.iter().enumerate() {
+        let all: Vec<usize> = (0..1020).filter(|n| n % 2 == partition).collect();
+        assert_eq!(*numbers, all);
+    }
+    consumer.close().await;
+}
+
 #[test]
 fn a_broker_that_is_not_there_is_named_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();

@@ -28,7 +28,10 @@ pub(super) struct Books {
     pub(super) close: AtomicBool,
     /// Whether the group has formed with this member, even if it got no partition.
     pub(super) joined: AtomicBool,
+    /// Whether reading is paused because the channel is full, or has ended.
     pub(super) paused: AtomicBool,
+    /// Whether a partition may be read that should not be, or the other way round.
+    pub(super) pauses_changed: AtomicBool,
     pub(super) blocked_micros: AtomicU64,
     /// Commits that someone waits for.
     pub(super) requests: Mutex<Requests>,
@@ -80,6 +83,10 @@ pub(super) struct Owned {
     done: Option<i64>,
     committed: Option<i64>,
     statistics: Option<Statistics>,
+    /// Whether whoever takes its records wants no more for now.
+    held: bool,
+    /// Whether the client has paused it.
+    pub(super) paused: bool,
 }
 
 /// What the client's own statistics say of a partition.
@@ -150,6 +157,26 @@ impl Books {
                 owned.done = owned.done.max(Some(next));
             }
         });
+    }
+
+    /// No more records of the partition, or again, if the assignment still holds.
+    pub(super) fn hold(&self, key: &Partition, assignment: Assignment, held: bool) {
+        self.with(key, |owned| {
+            if owned.assignment == assignment {
+                owned.held = held;
+            }
+        });
+        self.pauses_changed.store(true, Ordering::Release);
+    }
+
+    /// Partitions that the client should pause, or read again, which it does not do so far.
+    pub(super) fn to_change(&self, paused: bool) -> Vec<Partition> {
+        let all = self.paused.load(Ordering::Relaxed);
+        let partitions = lock(&self.partitions);
+        let wrong = partitions
+            .iter()
+            .filter(|(_, owned)| owned.paused != paused && (all || owned.held) == paused);
+        wrong.map(|(key, _)| key.clone()).collect()
     }
 
     pub(super) fn remaining(&self, key: &Partition) -> Option<i64> {

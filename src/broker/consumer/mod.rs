@@ -1,7 +1,7 @@
 //! A consumer: one thread polls, commits and serves rebalances; records go out through a bounded channel.
 //!
 //! When the channel is full the thread pauses all partitions and goes on polling, so that the group keeps
-//! its member and memory stays bounded. All commits come from this thread, and each is tagged with the
+//! its member and memory stays bounded; a single partition is paused when whoever takes its records wants so. All commits come from this thread, and each is tagged with the
 //! assignment under which the record was read: a commit that outlived its assignment is dropped.
 
 mod books;
@@ -249,6 +249,12 @@ impl Commits {
     /// is over.
     pub fn done(&self, topic: &Arc<str>, partition: i32, assignment: Assignment, next: i64) {
         self.0.done(&(topic.clone(), partition), assignment, next);
+    }
+
+    /// Reads no more of the partition, or goes on where it stopped, while the assignment holds. Records that are in the
+    /// channel by then still come.
+    pub fn hold(&self, topic: &Arc<str>, partition: i32, assignment: Assignment, held: bool) {
+        self.0.hold(&(topic.clone(), partition), assignment, held);
     }
 
     /// Whether the partition is still ours under this assignment. Known before [`Event::Revoked`] is read.

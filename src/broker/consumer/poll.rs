@@ -31,7 +31,6 @@ pub(super) struct Poll {
     waiting: VecDeque<Event>,
     /// Offsets up to which a consumer stopped at the end still delivers.
     targets: Option<HashMap<Partition, i64>>,
-    paused: bool,
     stopped: bool,
     commit_at: Instant,
 }
@@ -50,7 +49,6 @@ impl Poll {
             sender,
             waiting: VecDeque::new(),
             targets: None,
-            paused: false,
             stopped: false,
             commit_at: Instant::now(),
         }
@@ -67,6 +65,7 @@ impl Poll {
             if !self.hand_over() {
                 break;
             }
+            self.look_after_pauses();
             let timeout = if self.waiting.is_empty() {
                 POLL
             } else {
@@ -102,9 +101,9 @@ impl Poll {
                 }
             }
         }
-        if self.paused && !self.stopped && self.sender.capacity() * 2 >= self.sender.max_capacity()
-        {
-            self.set_paused(false);
+        let has_room = self.sender.capacity() * 2 >= self.sender.max_capacity();
+        if has_room && !self.stopped && self.books.paused.load(Ordering::Relaxed) {
+            self.pause_all(false);
         }
         true
     }
@@ -114,8 +113,8 @@ impl Poll {
         while self.sender.capacity() == 0 && begun.elapsed() < WAIT_FOR_CHANNEL {
             std::thread::sleep(LOOK_AT_CHANNEL);
         }
-        if self.sender.capacity() == 0 && !self.paused {
-            self.set_paused(true);
+        if self.sender.capacity() == 0 && !self.books.paused.load(Ordering::Relaxed) {
+            self.pause_all(true);
         }
         let micros = begun.elapsed().as_micros() as u64;
         self.books
@@ -123,34 +122,49 @@ impl Poll {
             .fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// Pauses or resumes every partition that is ours.
-    fn set_paused(&mut self, paused: bool) {
-        let mut list = TopicPartitionList::new();
-        for (topic, partition) in self.books.ours().keys() {
-            list.add_partition(topic, *partition);
+    /// Nothing is read of any partition from now on, or again.
+    fn pause_all(&self, paused: bool) {
+        self.books.paused.store(paused, Ordering::Relaxed);
+        self.books.pauses_changed.store(true, Ordering::Release);
+    }
+
+    /// Has the client pause, and read again, what it should: partitions that came lately as well.
+    fn look_after_pauses(&self) {
+        if !self.books.pauses_changed.swap(false, Ordering::AcqRel) {
+            return;
         }
-        let result = if paused {
-            self.client.pause(&list)
-        } else {
-            self.client.resume(&list)
-        };
-        match result {
-            Ok(()) => self.paused = paused,
-            Err(error) => {
-                tracing::warn!(%error, paused, "partitions could not be paused or resumed")
+        for paused in [true, false] {
+            let partitions = self.books.to_change(paused);
+            if partitions.is_empty() {
+                continue;
+            }
+            let mut list = TopicPartitionList::new();
+            for (topic, partition) in &partitions {
+                list.add_partition(topic, *partition);
+            }
+            let result = if paused {
+                self.client.pause(&list)
+            } else {
+                self.client.resume(&list)
+            };
+            if let Err(error) = result {
+                tracing::warn!(%error, paused, "partitions could not be paused or resumed");
+                self.books.pauses_changed.store(true, Ordering::Release);
+                continue;
+            }
+            for key in &partitions {
+                self.books.with(key, |owned| owned.paused = paused);
             }
         }
-        self.books.paused.store(paused, Ordering::Relaxed);
     }
 
     /// Passes rebalances on. Partitions that came while reading is paused are paused as well.
     fn take_rebalances(&mut self) {
-        for event in self.books.take_rebalances() {
-            if matches!(event, Event::Assigned(_)) && (self.paused || self.stopped) {
-                self.set_paused(true);
-            }
-            self.waiting.push_back(event);
+        let rebalances = self.books.take_rebalances();
+        if !rebalances.is_empty() {
+            self.books.pauses_changed.store(true, Ordering::Release);
         }
+        self.waiting.extend(rebalances);
     }
 
     /// Passes a record on, and what should have come before it. Nothing of a partition that is not ours.
@@ -252,7 +266,7 @@ impl Poll {
                 .is_none_or(|owned| owned.delivered >= Some(*end))
         });
         if reached {
-            self.set_paused(true);
+            self.pause_all(true);
             self.stopped = true;
             self.waiting.push_back(Event::Stopped);
         }

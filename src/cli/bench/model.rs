@@ -45,7 +45,7 @@ pub(super) fn run(args: &ModelBench, config: &Config) -> anyhow::Result<()> {
         let begun = Instant::now();
         tokens = 0;
         for chunk in texts.chunks(256) {
-            let encoded: Vec<Tokens> = chunk.iter().map(|text| tokenizer.encode(text)).collect();
+            let encoded = tokenizer.encode_all(chunk);
             tokens += encoded.iter().map(Tokens::len).sum::<usize>();
             model.classify(&encoded)?;
         }
@@ -60,8 +60,9 @@ pub(super) fn run(args: &ModelBench, config: &Config) -> anyhow::Result<()> {
     writeln!(out, "{}", super::machine())?;
     writeln!(
         out,
-        "squall {}: {rate:.1} texts/s, {:.0} tokens/s",
+        "squall {} ({}): {rate:.1} texts/s, {:.0} tokens/s",
         model.name(),
+        model.arithmetic(),
         tokens as f64 / median
     )?;
     out.flush()?;

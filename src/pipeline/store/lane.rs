@@ -4,10 +4,14 @@
 //! take over: finish the planned block, if there is one ─► ask the store where the partition stands
 //! then:      gather ─► commit the plan with the start ─► insert ─► commit the end ─► gather …
 //! ```
+//! Records come while a block is stored, so that the next one is there: up to a block's bytes, and none while the database
+//! does not take this one. The rest stays in Kafka.
+//!
 //! The order is the promise. Until the plan is committed the store holds nothing of the block. From then on whoever has
 //! the partition builds the same block and inserts it under the same token, until the end is committed.
 
 use super::gather::{Arrived, Gathered, Seen, Taken};
+use super::inflow::Inflow;
 use super::patience::{GivenUp, Patience};
 use super::plan::Plan;
 use super::{Shared, table};
@@ -39,6 +43,8 @@ pub struct Lane {
     pub assigned: Assigned,
     /// Its records, in order.
     pub records: mpsc::UnboundedReceiver<Arrived>,
+    /// How much of them waits.
+    pub inflow: Arc<Inflow>,
     /// Where offsets are committed.
     pub commits: Commits,
     /// How long to try.
@@ -75,6 +81,17 @@ impl From<GivenUp> for End {
     }
 }
 
+/// The next record of a lane; none when there will be none.
+async fn receive(
+    records: &mut mpsc::UnboundedReceiver<Arrived>,
+    inflow: &Inflow,
+    shared: &Shared,
+) -> Option<Arrived> {
+    let arrived = records.recv().await?;
+    inflow.taken(arrived.record.payload.len(), shared.flush_bytes());
+    Some(arrived)
+}
+
 impl Lane {
     /// Stores what comes, until nothing more does or the partition is revoked.
     ///
@@ -98,7 +115,7 @@ impl Lane {
                  give kafka.epoch another name; if only the group's offsets are lost, set them to {} for this partition",
                 self.own, position.end, position.end
             );
-            return Err(self.patience.give_up(&problem).await.into());
+            return Err(self.give_up(&problem).await);
         }
         let mut seen = Seen::new(&position);
         while let Some(first) = self.next(next.take()).await {
@@ -127,8 +144,14 @@ impl Lane {
         tokio::select! {
             biased;
             () = self.revoked.cancelled() => None,
-            arrived = self.records.recv() => arrived,
+            arrived = receive(&mut self.records, &self.inflow, &self.shared) => arrived,
         }
+    }
+
+    /// Says that nothing more can be done for the partition, and waits for its end. Nothing more is read of it.
+    async fn give_up(&self, problem: &str) -> End {
+        self.inflow.away(true, self.shared.flush_bytes());
+        self.patience.give_up(problem).await.into()
     }
 
     /// Gathers records until there are enough, or the first has waited long enough.
@@ -143,7 +166,7 @@ impl Lane {
                 || gathered.plan_is_full();
             if !full {
                 next = tokio::select! {
-                    arrived = self.records.recv() => arrived,
+                    arrived = receive(&mut self.records, &self.inflow, &self.shared) => arrived,
                     () = tokio::time::sleep_until(flush_at) => None,
                 };
             }
@@ -208,7 +231,13 @@ impl Lane {
         let (block, _memory) = gathered.into_block(self.own.clone());
         let database = &self.shared.database;
         let _open = self.shared.plans.open(planned_at);
-        let inserted = self.patience.until(|| database.insert(&block)).await?;
+        let attempt = || async {
+            let inserted = database.insert(&block).await;
+            self.inflow
+                .away(inserted.is_err(), self.shared.flush_bytes());
+            inserted
+        };
+        let inserted = self.patience.until(attempt).await?;
         faults::reach("store.inserted");
         self.count(&block, inserted.rows);
         Ok(())
@@ -234,7 +263,7 @@ impl Lane {
             Ok(_) => return Ok(None),
             Err(error) => {
                 let problem = format!("{}: offset {start}: {error}", self.own);
-                return Err(self.patience.give_up(&problem).await.into());
+                return Err(self.give_up(&problem).await);
             }
         };
         tracing::info!(partition = %self.own, start, %plan, "a block was planned and not ended: storing it");
@@ -252,7 +281,7 @@ impl Lane {
             }
             if !whole || stored > 0 {
                 let problem = self.incomplete(start, &plan, gathered.rows.count(), stored);
-                return Err(self.patience.give_up(&problem).await.into());
+                return Err(self.give_up(&problem).await);
             }
         }
         self.insert(gathered, plan.made_at).await?;
@@ -283,7 +312,7 @@ impl Lane {
                      squall that wrote it until it has stored its blocks",
                     self.own
                 );
-                return Err(self.patience.give_up(&problem).await.into());
+                return Err(self.give_up(&problem).await);
             }
         }
         gathered.end = plan.end;

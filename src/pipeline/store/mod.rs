@@ -3,18 +3,22 @@
 //! One [`Lane`](lane::Lane) for each partition; ARCHITECTURE.md argues why what they do neither loses nor doubles a row.
 
 mod gather;
+mod inflow;
 mod lane;
 mod patience;
 mod plan;
 
 use super::emit::Emitter;
 use super::{RoleError, Stopping, lock, report_consumer, report_expired};
-use crate::broker::{Assigned, BrokerError, Connection, Consumer, Event, Producer, Stop, topics};
+use crate::broker::{
+    Assigned, BrokerError, Commits, Connection, Consumer, Event, Producer, Stop, topics,
+};
 use crate::config::StoreConfig;
 use crate::domain::{SourcePartition, Timestamp};
 use crate::store::{Rows, Store as Database};
 use crate::telemetry::{Health, Metrics};
 use gather::Arrived;
+use inflow::Inflow;
 use lane::Lane;
 use patience::{GivenUp, Patience};
 use plan::Plan;
@@ -77,6 +81,7 @@ impl Shared {
 /// The dispatcher's end of a lane.
 struct Running {
     records: mpsc::UnboundedSender<Arrived>,
+    inflow: Arc<Inflow>,
     revoked: CancellationToken,
     ending: CancellationToken,
 }
@@ -156,6 +161,7 @@ pub async fn run(
                     };
                     // The semaphore is never closed.
                     let Ok(permit) = permit else { continue };
+                    lane.inflow.sent(record.payload.len(), shared.flush_bytes());
                     // A lane that has given its partition up wants no more of it.
                     let _ = lane.records.send(Arrived { record, permit });
                 }
@@ -164,7 +170,8 @@ pub async fn run(
                         let key = (assigned.topic.clone(), assigned.partition);
                         let (sender, records) = mpsc::unbounded_channel();
                         let (revoked, trying) = (CancellationToken::new(), ending.child_token());
-                        let running = Running { records: sender, revoked: revoked.clone(), ending: trying.clone() };
+                        let inflow = Arc::new(inflow(consumer.commits(), &assigned));
+                        let running = Running { records: sender, inflow: inflow.clone(), revoked: revoked.clone(), ending: trying.clone() };
                         let lane = Lane {
                             own: own(&shared.emitter, &assigned),
                             patience: Patience {
@@ -175,6 +182,7 @@ pub async fn run(
                             shared: shared.clone(),
                             assigned,
                             records,
+                            inflow,
                             commits: consumer.commits(),
                             revoked,
                         };
@@ -203,6 +211,13 @@ pub async fn run(
     }
     consumer.close().await;
     Ok(())
+}
+
+/// Holds the partition while enough of it waits.
+fn inflow(commits: Commits, assigned: &Assigned) -> Inflow {
+    let (topic, partition) = (assigned.topic.clone(), assigned.partition);
+    let assignment = assigned.assignment;
+    Inflow::new(move |held| commits.hold(&topic, partition, assignment, held))
 }
 
 fn to_stop(stop: Stop, consumer: &Consumer, ending: &CancellationToken) {

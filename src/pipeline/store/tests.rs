@@ -300,6 +300,7 @@ async fn with_expired_plan(
             low: Some(low),
         },
         records,
+        inflow: Arc::new(Inflow::new(|_| ())),
         commits: consumer.commits(),
         patience: Patience {
             what: "store squall.scored:0".into(),

@@ -91,6 +91,7 @@ impl Merged {
                 line: text.line,
                 text: text.text,
                 label: text.document.and_then(Told::label),
+                kind: None,
                 entities: text
                     .entities
                     .into_iter()

@@ -1,0 +1,152 @@
+//! One layer of the encoder.
+
+use super::{Memory, Rows, Tensors};
+use crate::model::folder::{Activation, Shape};
+use crate::model::kernels::{
+    Epilogue, Format, Heads, Level, Packed, Strided, attention, normalise, product,
+};
+
+/// Rows that go through the feed-forward part together: what lies between its two products then stays in the
+/// processor's second cache.
+const INNER_ROWS: usize = 70;
+
+/// Layer normalisation.
+pub(super) struct Norm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f32,
+}
+
+impl Norm {
+    pub(super) fn take(tensors: &Tensors, shape: &Shape) -> Result<Self, String> {
+        Ok(Self {
+            weight: tensors.take("weight", &[shape.hidden_size])?,
+            bias: tensors.take("bias", &[shape.hidden_size])?,
+            epsilon: shape.layer_norm_eps as f32,
+        })
+    }
+
+    pub(super) fn apply(&self, level: Level, rows: &mut [f32]) {
+        normalise(level, rows, &self.weight, &self.bias, self.epsilon);
+    }
+}
+
+/// Self-attention and feed-forward, each with its residual and normalisation behind it.
+pub(super) struct Layer {
+    heads: Heads,
+    /// The scale of the scores, 1 / sqrt(width of a head), is in here.
+    queries: Packed,
+    /// Keys, then values.
+    keys_values: Packed,
+    attended: Packed,
+    attended_norm: Norm,
+    inner: Packed,
+    activation: Epilogue,
+    outer: Packed,
+    outer_norm: Norm,
+}
+
+impl Layer {
+    pub(super) fn take(tensors: &Tensors, shape: &Shape, format: Format) -> Result<Self, String> {
+        let (width, inner) = (shape.hidden_size, shape.intermediate_size);
+        let heads = Heads {
+            count: shape.num_attention_heads,
+            width: width / shape.num_attention_heads,
+        };
+        let own = tensors.within("attention.self");
+        let (mut queries, mut queries_bias) = own.linear("query", width, width)?;
+        let scale = 1.0 / (heads.width as f32).sqrt();
+        for number in queries.iter_mut().chain(&mut queries_bias) {
+            *number *= scale;
+        }
+        let (mut keys_values, mut keys_values_bias) = own.linear("key", width, width)?;
+        let (values, values_bias) = own.linear("value", width, width)?;
+        keys_values.extend(values);
+        keys_values_bias.extend(values_bias);
+        let packed = |name: &str, inputs, outputs| -> Result<Packed, String> {
+            let (weight, bias) = tensors.linear(name, inputs, outputs)?;
+            Ok(Packed::new(format, inputs, &weight, Some(&bias)))
+        };
+        Ok(Self {
+            heads,
+            queries: Packed::new(format, width, &queries, Some(&queries_bias)),
+            keys_values: Packed::new(format, width, &keys_values, Some(&keys_values_bias)),
+            attended: packed("attention.output.dense", width, width)?,
+            attended_norm: Norm::take(&tensors.within("attention.output.LayerNorm"), shape)?,
+            inner: packed("intermediate.dense", width, inner)?,
+            activation: match shape.hidden_act {
+                Activation::Gelu => Epilogue::Gelu,
+                Activation::Relu => Epilogue::Relu,
+            },
+            outer: packed("output.dense", inner, width)?,
+            outer_norm: Norm::take(&tensors.within("output.LayerNorm"), shape)?,
+        })
+    }
+
+    /// The layer's hidden states in place of those before it; with `only`, of these rows alone.
+    pub(super) fn forward(
+        &self,
+        level: Level,
+        texts: &[Rows],
+        only: Option<&[usize]>,
+        memory: &mut Memory,
+    ) {
+        let width = self.queries.inputs();
+        let (operand, hidden) = (&mut memory.operand, &mut memory.hidden);
+
+        operand.set(level, hidden, width);
+        let keys_values = sized(&mut memory.keys_values, hidden.len() * 2);
+        product(
+            level,
+            operand,
+            &self.keys_values,
+            Epilogue::Store,
+            keys_values,
+        );
+        if let Some(rows) = only {
+            let row = |&row: &usize| &hidden[row * width..][..width];
+            *hidden = rows.iter().flat_map(row).copied().collect();
+            operand.set(level, hidden, width);
+        }
+        let queries = sized(&mut memory.queries, hidden.len());
+        product(level, operand, &self.queries, Epilogue::Store, queries);
+
+        let context = sized(&mut memory.context, hidden.len());
+        for text in texts.iter().filter(|text| !text.asked.is_empty()) {
+            let asked = text.asked.start * width..text.asked.end * width;
+            let all = &keys_values[text.all.start * 2 * width..text.all.end * 2 * width];
+            let queries = Strided {
+                values: &queries[asked.clone()],
+                stride: width,
+            };
+            let keys = Strided {
+                values: &all[..all.len() - width],
+                stride: 2 * width,
+            };
+            let values = Strided {
+                values: &all[width..],
+                stride: 2 * width,
+            };
+            let (scratch, out) = (&mut memory.attention, &mut context[asked]);
+            attention(level, self.heads, queries, keys, values, scratch, out);
+        }
+        operand.set(level, context, width);
+        product(level, operand, &self.attended, Epilogue::Add, hidden);
+        self.attended_norm.apply(level, hidden);
+
+        for rows in hidden.chunks_mut(INNER_ROWS * width) {
+            let inner = sized(&mut memory.inner, rows.len() / width * self.inner.outputs());
+            operand.set(level, rows, width);
+            product(level, operand, &self.inner, self.activation, inner);
+            operand.set(level, inner, self.inner.outputs());
+            product(level, operand, &self.outer, Epilogue::Add, rows);
+            self.outer_norm.apply(level, rows);
+        }
+    }
+}
+
+/// Makes a buffer's length right; what stands in it does not matter.
+fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    buffer.resize(length, 0.0);
+    buffer
+}
