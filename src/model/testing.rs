@@ -43,7 +43,7 @@ pub(crate) fn tokenizer() -> Value {
 }
 
 /// Random weights of the tiny model, under Hugging Face's names.
-pub(super) fn weights() -> HashMap<String, Tensor> {
+pub(crate) fn weights() -> HashMap<String, Tensor> {
     let mut shapes: Vec<(String, Vec<usize>)> = Vec::new();
     let mut dense = |name: &str, outputs: usize, inputs: usize| {
         shapes.push((format!("{name}.weight"), vec![outputs, inputs]));
@@ -93,7 +93,7 @@ pub(crate) fn write(folder: &Path, dtype: DType) {
 }
 
 /// Writes weights into a folder.
-pub(super) fn write_weights(folder: &Path, weights: HashMap<String, Tensor>, dtype: DType) {
+pub(crate) fn write_weights(folder: &Path, weights: HashMap<String, Tensor>, dtype: DType) {
     let weights: HashMap<String, Tensor> = weights
         .into_iter()
         .map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap()))

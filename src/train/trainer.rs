@@ -450,3 +450,6 @@ fn share(lessons: &[&Lesson], shards: usize) -> Vec<Batch> {
 pub fn is_unfinished(out: &Path) -> bool {
     out.join("training/progress.json").exists()
 }
+
+#[cfg(test)]
+mod tests;
