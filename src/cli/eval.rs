@@ -1,7 +1,6 @@
 //! `squall eval`: how well a model agrees with labelled texts.
 
 use crate::config::{Config, ModelConfig};
-use crate::domain::Label;
 use crate::model::Model;
 use crate::train::evaluation::{Agreement, EntityScores, Judged, Report, Scores};
 use crate::train::examples::{self, Example};
@@ -197,7 +196,7 @@ fn report(model: &Model, examples: &[Example], predictions: &Predictions) -> Rep
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Sentiment;
+    use crate::domain::{Label, Sentiment};
 
     fn prediction(label: Label, negative: f32) -> Prediction {
         Prediction {

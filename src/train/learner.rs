@@ -353,7 +353,7 @@ fn forget(words: &Tensor, lessons: &[(Batch, Taught)]) -> Result<()> {
 
 fn squares(tensor: &Tensor) -> Result<f64> {
     if tensor.device().is_cpu() {
-        return Ok(adamw::squares(&*values(tensor)?));
+        return Ok(adamw::squares(&values(tensor)?));
     }
     tensor.sqr()?.sum_all()?.to_scalar::<f32>().map(f64::from)
 }

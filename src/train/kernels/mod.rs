@@ -2,6 +2,12 @@
 //! memory is one here. `network::composed` says the same in tensor operations, which other devices use; tests hold
 //! the two to each other.
 
+#![allow(
+    clippy::needless_range_loop,
+    clippy::excessive_precision,
+    reason = "loops over several slices at once become vector code; constants stand as they are published"
+)]
+
 pub(super) mod adamw;
 pub(super) mod attention;
 pub(super) mod dropout;

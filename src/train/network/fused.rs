@@ -215,16 +215,16 @@ fn join(out: &Tensor, bias: &Tensor, residual: &Tensor, dropout: Dropout) -> Res
 
 fn dropped(x: &Tensor, dropout: Dropout) -> Result<Tensor> {
     let mut out = vec![0f32; x.elem_count()];
-    drop(&*values(x)?, dropout, &mut out);
+    drop(&values(x)?, dropout, &mut out);
     Tensor::from_vec(out, x.shape(), &Device::Cpu)
 }
 
 fn norm(x: &Tensor, gain: &Tensor, shift: &Tensor, epsilon: f32) -> Result<Tensor> {
     let mut out = vec![0f32; x.elem_count()];
     layer_norm(
-        &*values(x)?,
-        &*values(gain)?,
-        &*values(shift)?,
+        &values(x)?,
+        &values(gain)?,
+        &values(shift)?,
         epsilon,
         &mut out,
     );
@@ -242,10 +242,10 @@ fn norm_backward(
     let mut out = vec![0f32; x.elem_count()];
     let (mut gains, mut shifts) = (vec![0f32; width], vec![0f32; width]);
     layer_norm_backward(
-        &*values(x)?,
-        &*values(gain)?,
+        &values(x)?,
+        &values(gain)?,
         epsilon,
-        &*values(gradient)?,
+        &values(gradient)?,
         &mut out,
         &mut gains,
         &mut shifts,
@@ -260,7 +260,7 @@ fn norm_backward(
 /// Gradients of weight and bias of a linear layer, from that of its output and its input.
 fn linear_gradients(gradient: &Tensor, input: &Tensor) -> Result<[Tensor; 2]> {
     let mut bias = vec![0f32; gradient.dim(1)?];
-    column_sums(&*values(gradient)?, &mut bias);
+    column_sums(&values(gradient)?, &mut bias);
     let outputs = bias.len();
     Ok([
         gradient.t()?.matmul(input)?,
@@ -279,11 +279,11 @@ fn attention_backward(
     let (mut q, mut k, mut v) = (zeros(), zeros(), zeros());
     attend_backward(
         layout,
-        &*values(&layer.q)?,
-        &*values(&layer.k)?,
-        &*values(&layer.v)?,
+        &values(&layer.q)?,
+        &values(&layer.k)?,
+        &values(&layer.v)?,
         dropout,
-        &*values(gradient)?,
+        &values(gradient)?,
         &mut q,
         &mut k,
         &mut v,
