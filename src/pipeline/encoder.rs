@@ -375,7 +375,9 @@ mod tests {
             queue,
             model: "fake".into(),
         };
-        let posts: Vec<Vec<Passage>> = (1..=300).map(|n| vec![Tokens(vec![n; 10])]).collect();
+        let posts: Vec<Vec<Passage>> = (1..=300)
+            .map(|n| vec![Tokens(vec![n; 10]).into()])
+            .collect();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .max_blocking_threads(2)
             .build()
