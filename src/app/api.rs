@@ -4,7 +4,8 @@ use super::{Parts, Role};
 use crate::broker::{BrokerError, Lag, Outgoing, Producer};
 use crate::campaign::report::{CampaignReport, Format, Subject};
 use crate::config::EMBEDDED;
-use crate::domain::{ControlAct, Origin, Post, Sentiment, SourcePartition, Timestamp};
+use crate::domain::{ControlAct, Origin, Post, SourcePartition, Timestamp};
+use crate::model::Scored;
 use crate::pipeline::{Encoder, Reader, Reading, Receipt, ScoreLine};
 use crate::web::{self, Problem, Report, ReportRequest, Submission, Web};
 use axum::http::StatusCode;
@@ -130,15 +131,15 @@ async fn score(
         .await
         .map_err(|error| failed(&error))?;
     let texts = readings.iter().map(|reading| reading.texts().to_vec());
-    let sentiments = encoder
+    let scored = encoder
         .score_all(texts.collect())
         .await
         .map_err(|error| failed(&error))?;
-    let line = |(reading, sentiments): (Reading, Vec<Sentiment>)| {
-        let post = reading.finish(&sentiments, encoder.model(), Timestamp::now());
+    let line = |(reading, scored): (Reading, Vec<Scored>)| {
+        let post = reading.finish(&scored, encoder.model(), Timestamp::now());
         serde_json::to_value(ScoreLine::of(&post)).map_err(|error| failed(&error))
     };
-    readings.into_iter().zip(sentiments).map(line).collect()
+    readings.into_iter().zip(scored).map(line).collect()
 }
 
 /// Writes posts to their topic and waits until the broker has them.

@@ -158,12 +158,7 @@ pub fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
 /// # Errors
 /// A list that names an entity the dictionary does not have.
 pub fn reader(config: &Config, matcher: Arc<Matcher>, model: &Model) -> Reader {
-    Reader::new(
-        matcher,
-        &config.campaigns,
-        model.tokenizer(),
-        &config.score.languages,
-    )
+    Reader::new(matcher, &config.campaigns, model, &config.score.languages)
 }
 
 /// Makes the matcher of entities from a dictionary and the configured lists.

@@ -1,26 +1,24 @@
 //! `squall eval`: how well a model agrees with labelled texts.
 
 use crate::config::{Config, ModelConfig};
-use crate::domain::Label;
 use crate::model::Model;
-use crate::model::context::entity_context;
-use crate::text;
 use crate::train::evaluation::{Agreement, EntityScores, Judged, Report, Scores};
-use crate::train::examples::{self, Example, occurrences};
+use crate::train::examples::{self, Example};
+use crate::train::predict::{Prediction, Predictions, predict};
+use crate::train::resampling::{compare, intervals};
+use crate::train::suite;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 
-/// Texts classified between two steps of the progress bar.
-const STEP: usize = 256;
-
 /// Compare the model with labelled texts.
 ///
 /// The data is JSON Lines: {"text", "label"}, or {"text", "entities": [{"name", "label"}]}; labels are negative,
-/// neutral and positive. Texts are read as posts are: normalised, and an entity has the sentiment of the sentences
-/// that name it. Every text counts, whatever its language.
+/// neutral and positive. Texts are read as posts are: normalised, long ones in passages. A model that knows entities
+/// gives each its own sentiment; with another one an entity has that of the sentences that name it. Every text counts,
+/// whatever its language.
 #[derive(Debug, clap::Args)]
 pub struct Eval {
     /// File with the labelled texts; - is standard input
@@ -29,7 +27,16 @@ pub struct Eval {
     /// Model folder, or hub:owner/name, in place of the configured one
     #[arg(long, value_name = "DIR")]
     model: Option<String>,
-    /// Print one JSON object in place of the table
+    /// Another model, to compare with on the same texts
+    #[arg(long, value_name = "DIR")]
+    against: Option<String>,
+    /// Show so many of the firmest wrong predictions
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    errors: usize,
+    /// The data is a behavioural suite: show results by the "type" of its lines
+    #[arg(long)]
+    suite: bool,
+    /// Print one JSON object in place of the tables
     #[arg(long)]
     json: bool,
 }
@@ -37,22 +44,105 @@ pub struct Eval {
 /// Runs it. The report goes to stdout, everything else to stderr.
 ///
 /// # Errors
-/// When the data or the model cannot be read.
+/// When the data or a model cannot be read.
 pub fn run(args: &Eval, config: &Config) -> anyhow::Result<()> {
     let examples = read(args)?;
-    let source = args.model.as_ref().unwrap_or(&config.model.source);
-    let model = Model::open(&ModelConfig {
-        source: source.clone(),
-        ..config.model.clone()
-    })?;
-    let report = evaluate(&model, &examples)?;
+    let open = |source: &str| {
+        Model::open(&ModelConfig {
+            source: source.to_owned(),
+            ..config.model.clone()
+        })
+    };
+    let model = open(args.model.as_ref().unwrap_or(&config.model.source))?;
+    let predictions = ask(&model, &examples)?;
+    let report = report(&model, &examples, &predictions);
+    let cases = args.suite.then(|| suite::results(&examples, &predictions));
+    let comparisons = match &args.against {
+        Some(other) => {
+            let other = open(other)?;
+            let others = ask(&other, &examples)?;
+            let name = other.name();
+            let documents = compare(&predictions.documents, &others.documents, name);
+            let entities = compare(&predictions.entities, &others.entities, name);
+            [("documents", documents), ("entities", entities)]
+        }
+        None => [("documents", None), ("entities", None)],
+    };
+    let wrong = wrong(&predictions, args.errors);
+
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string(&report)?)?;
-    } else {
-        write!(out, "{report}")?;
+        let mut json = serde_json::to_value(&report)?;
+        for (part, comparison) in &comparisons {
+            if comparison.is_some() {
+                json[part]["comparison"] = serde_json::to_value(comparison)?;
+            }
+        }
+        if let Some(cases) = &cases {
+            json["suite"] = serde_json::to_value(cases)?;
+        }
+        if args.errors > 0 {
+            let errors = wrong.iter().map(|one| error(one, &examples));
+            json["errors"] = errors.collect();
+        }
+        writeln!(out, "{json}")?;
+        return Ok(());
+    }
+    write!(out, "{report}")?;
+    if let Some(cases) = &cases {
+        write!(out, "\n{cases}")?;
+    }
+    for (part, comparison) in &comparisons {
+        if let Some(one) = comparison {
+            let [low, high] = one.interval;
+            writeln!(
+                out,
+                "\n{part} against {}: accuracy {:+.4} ({low:+.4} to {high:+.4}); right here only {}, right there only {}",
+                one.against, one.difference, one.only_this, one.only_other
+            )?;
+        }
+    }
+    for one in wrong {
+        let example = &examples[one.example];
+        let name = one
+            .entity
+            .map_or("", |entity| &example.entities[entity].name);
+        let says = one.sentiment;
+        writeln!(
+            out,
+            "\nline {} is {}, not {} ({:.2} / {:.2} / {:.2}) {name}\n  {}",
+            example.line,
+            one.label,
+            says.label(),
+            says.negative,
+            says.neutral,
+            says.positive,
+            example.text
+        )?;
     }
     Ok(())
+}
+
+/// The wrong predictions the model is surest of, the surest first.
+fn wrong(predictions: &Predictions, most: usize) -> Vec<Prediction> {
+    let all = predictions.documents.iter().chain(&predictions.entities);
+    let mut wrong: Vec<Prediction> = all.filter(|one| !one.is_right()).copied().collect();
+    let sureness = |one: &Prediction| one.sentiment.probability(one.sentiment.label());
+    wrong.sort_by(|a, b| sureness(b).total_cmp(&sureness(a)));
+    wrong.truncate(most);
+    wrong
+}
+
+fn error(one: &Prediction, examples: &[Example]) -> serde_json::Value {
+    let example = &examples[one.example];
+    serde_json::json!({
+        "line": example.line,
+        "text": example.text,
+        "entity": one.entity.map(|entity| &example.entities[entity].name),
+        "label": one.label,
+        "predicted": one.sentiment.label(),
+        "sentiment": one.sentiment,
+    })
 }
 
 fn read(args: &Eval) -> anyhow::Result<Vec<Example>> {
@@ -64,112 +154,75 @@ fn read(args: &Eval) -> anyhow::Result<Vec<Example>> {
     Ok(examples::read(BufReader::new(file), &name)?)
 }
 
-/// What is scored, and its labels: the same texts that SCORE would make of a post with these entities.
-#[derive(Debug, Default, PartialEq)]
-struct Texts {
-    documents: Vec<(Label, String)>,
-    entities: Vec<(Label, String)>,
-    /// Of each entity: whether others of the same text have another label.
-    conflicting: Vec<bool>,
-    /// Line and name of entities that their text does not have.
-    not_found: Vec<(usize, String)>,
-}
-
-impl Texts {
-    fn of(examples: &[Example]) -> Self {
-        let mut texts = Self::default();
-        for example in examples {
-            let text = text::normalise(&example.text);
-            let sentences = text::sentences(&text);
-            for entity in &example.entities {
-                let places = match text::normalise(&entity.name) {
-                    name if name.is_empty() => Vec::new(),
-                    name => occurrences(&text, &name),
-                };
-                if places.is_empty() {
-                    texts.not_found.push((example.line, entity.name.clone()));
-                }
-                let context = entity_context(&text, &places, &sentences);
-                texts.entities.push((entity.label, context));
-                texts.conflicting.push(example.is_conflicting());
-            }
-            if let Some(label) = example.label {
-                texts.documents.push((label, text));
-            }
-        }
-        texts
-    }
-}
-
-fn evaluate(model: &Model, examples: &[Example]) -> anyhow::Result<Report> {
-    let Texts {
-        documents,
-        entities,
-        conflicting,
-        not_found,
-    } = Texts::of(examples);
-    if let Some((line, name)) = not_found.first() {
+fn ask(model: &Model, examples: &[Example]) -> anyhow::Result<Predictions> {
+    let progress = ProgressBar::new(examples.len() as u64);
+    let predictions = predict(model, examples, |texts| progress.inc(texts as u64))?;
+    progress.finish_and_clear();
+    if let Some((line, name)) = predictions.not_found.first() {
         tracing::warn!(
             "names_not_found: {} (the first: '{name}' in line {line}); the whole text stood for the entity",
-            not_found.len()
+            predictions.not_found.len()
         );
     }
+    Ok(predictions)
+}
 
-    let progress = ProgressBar::new((documents.len() + entities.len()) as u64);
-    let documents = judge(model, &documents, &progress)?;
-    let entities = judge(model, &entities, &progress)?;
-    progress.finish_and_clear();
-
-    let disagreeing: Vec<Judged> = entities
+fn report(model: &Model, examples: &[Example], predictions: &Predictions) -> Report {
+    let judged = |one: &Prediction| (one.label, one.sentiment);
+    let scores = |predictions: &[Prediction]| {
+        let judged: Vec<Judged> = predictions.iter().map(judged).collect();
+        let intervals = intervals(predictions);
+        Scores::of(&judged).map(|scores| Scores {
+            intervals,
+            ..scores
+        })
+    };
+    let disagreeing: Vec<Judged> = predictions
+        .entities
         .iter()
-        .zip(conflicting)
-        .filter_map(|(judged, conflicting)| conflicting.then_some(*judged))
+        .filter(|one| examples[one.example].is_conflicting())
+        .map(judged)
         .collect();
-    Ok(Report {
+    Report {
         model: model.name().to_owned(),
-        documents: Scores::of(&documents),
-        entities: Scores::of(&entities).map(|all| EntityScores {
+        documents: scores(&predictions.documents),
+        entities: scores(&predictions.entities).map(|all| EntityScores {
             all,
             conflicting: Agreement::of(&disagreeing),
         }),
-    })
-}
-
-fn judge(
-    model: &Model,
-    texts: &[(Label, String)],
-    progress: &ProgressBar,
-) -> anyhow::Result<Vec<Judged>> {
-    let tokenizer = model.tokenizer();
-    let mut judged = Vec::with_capacity(texts.len());
-    for step in texts.chunks(STEP) {
-        let texts: Vec<&str> = step.iter().map(|(_, text)| &text[..]).collect();
-        let tokens = tokenizer.encode_all(&texts);
-        let labels = step.iter().map(|(label, _)| *label);
-        judged.extend(labels.zip(model.classify(&tokens)?));
-        progress.inc(step.len() as u64);
     }
-    Ok(judged)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Label, Sentiment};
+
+    fn prediction(label: Label, negative: f32) -> Prediction {
+        Prediction {
+            example: 0,
+            entity: None,
+            label,
+            sentiment: Sentiment {
+                negative,
+                neutral: 1.0 - negative,
+                positive: 0.0,
+            },
+        }
+    }
 
     #[test]
-    fn texts_are_read_as_score_reads_them() {
-        let lines = br#"{"text": "<p>AT&amp;T  falls.</p> Acme rises.", "label": "neutral", "entities": [{"name": "AT&amp;T", "label": "negative"}, {"name": "Borealis", "label": "positive"}]}"#;
-        let texts = Texts::of(&examples::read(&lines[..], "f").unwrap());
-        let whole = "AT&T falls. Acme rises.".to_owned();
-        assert_eq!(texts.documents, [(Label::Neutral, whole.clone())]);
-        assert_eq!(
-            texts.entities,
-            [
-                (Label::Negative, "AT&T falls.".to_owned()),
-                (Label::Positive, whole)
-            ]
-        );
-        assert_eq!(texts.conflicting, [true, true]);
-        assert_eq!(texts.not_found, [(1, "Borealis".to_owned())]);
+    fn the_firmest_errors_come_first() {
+        let predictions = Predictions {
+            documents: vec![
+                prediction(Label::Neutral, 0.6),
+                prediction(Label::Negative, 0.9),
+                prediction(Label::Positive, 0.8),
+            ],
+            ..Predictions::default()
+        };
+        let wrong = wrong(&predictions, 1);
+        assert_eq!(wrong, [prediction(Label::Positive, 0.8)]);
+        assert_eq!(super::wrong(&predictions, 9).len(), 2);
     }
 }

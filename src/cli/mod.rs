@@ -16,6 +16,7 @@ mod report;
 mod score;
 mod serve;
 mod signals;
+mod train;
 
 use crate::app::Role;
 use crate::config::{self, Config};
@@ -54,6 +55,8 @@ enum Command {
     Score(score::Score),
     /// Measure a model on labelled texts
     Eval(eval::Eval),
+    /// Make a model from labelled texts
+    Train(train::Train),
     /// Look for spikes in a plain series of counts
     Detect(detect::Detect),
     Backtest(backtest::Backtest),
@@ -128,6 +131,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Replay(args) => block_on(replay::run(args, config()?)),
         Command::Score(args) => score::run(&args, config()?),
         Command::Eval(args) => eval::run(&args, &config()?),
+        Command::Train(args) => train::run(&args),
         Command::Detect(args) => detect::run(&args),
         Command::Backtest(args) => backtest::run(&args, &config()?),
         Command::Report(args) => {

@@ -5,7 +5,7 @@ use crate::app;
 use crate::config::Config;
 use crate::connect::{Lines, MAX_LINE_BYTES};
 use crate::domain::{Origin, Post, SourcePartition, Timestamp};
-use crate::model::{Model, Tokens};
+use crate::model::{Model, Passage};
 use crate::pipeline::{Reader, Reading, Receipt, ScoreLine};
 use crate::text::Dictionary;
 use anyhow::bail;
@@ -150,16 +150,16 @@ fn write_all(
 ) -> anyhow::Result<usize> {
     let mut bad = 0;
     for chunk in chunks {
-        let texts: Vec<Tokens> = chunk
+        let texts: Vec<Passage> = chunk
             .iter()
             .flatten()
             .flat_map(|r| r.texts().iter().cloned())
             .collect();
-        let mut sentiments = model.classify(&texts)?.into_iter();
+        let mut scored = model.score(&texts)?.into_iter();
         for read in chunk {
             match read {
                 Ok(reading) => {
-                    let own: Vec<_> = sentiments.by_ref().take(reading.texts().len()).collect();
+                    let own: Vec<_> = scored.by_ref().take(reading.texts().len()).collect();
                     let post = reading.finish(&own, model.name(), Timestamp::now());
                     serde_json::to_writer(&mut *output, &ScoreLine::of(&post))?;
                 }

@@ -18,6 +18,9 @@ pub struct Sentiment {
     pub positive: f32,
 }
 
+/// Two probabilities that are less than this apart leave the label open.
+pub const UNCERTAIN: f32 = 0.2;
+
 /// The most probable class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -34,6 +37,22 @@ impl Sentiment {
     /// positive - negative, in [-1, 1].
     pub fn score(&self) -> f32 {
         self.positive - self.negative
+    }
+
+    /// Whether the two most probable classes are less than [`UNCERTAIN`] apart: nobody should rely on the label.
+    pub fn is_uncertain(&self) -> bool {
+        let mut all = [self.negative, self.neutral, self.positive];
+        all.sort_by(f32::total_cmp);
+        all[2] - all[1] < UNCERTAIN
+    }
+
+    /// The probability of a class.
+    pub fn probability(&self, label: Label) -> f32 {
+        match label {
+            Label::Negative => self.negative,
+            Label::Neutral => self.neutral,
+            Label::Positive => self.positive,
+        }
     }
 
     /// Whether all three are numbers: what sums may be made of.
@@ -72,5 +91,22 @@ impl Label {
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_call_is_uncertain() {
+        let sentiment = |negative, neutral, positive| Sentiment {
+            negative,
+            neutral,
+            positive,
+        };
+        assert!(sentiment(0.5, 0.1, 0.4).is_uncertain());
+        assert!(!sentiment(0.6, 0.1, 0.3).is_uncertain());
+        assert_eq!(sentiment(0.5, 0.1, 0.4).probability(Label::Positive), 0.4);
     }
 }

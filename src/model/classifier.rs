@@ -1,9 +1,10 @@
-//! The head that tells the sentiment of a whole text from its first token's last hidden state.
+//! The heads that tell sentiment from last hidden states: a whole text's from that of its first token, an entity's from
+//! the mean of those of its name beside that of the first token.
 
 use super::encoder::Tensors;
 use super::kernels::{Epilogue, Format, Level, Operand, Packed, product};
 
-/// Pooler (dense and tanh) and a linear classifier, as in Hugging Face's `BertForSequenceClassification`; in f32.
+/// Dense and tanh, then a linear layer, as in Hugging Face's `BertForSequenceClassification`; in f32.
 pub(super) struct Classifier {
     pooler: Packed,
     classifier: Packed,
@@ -11,26 +12,57 @@ pub(super) struct Classifier {
 }
 
 impl Classifier {
-    /// Takes the tensors for hidden states of `width` numbers. `rows` are the classifier's rows of negative, neutral,
+    /// Takes the document's head, for hidden states of `width` numbers. `rows` are its rows of negative, neutral,
     /// positive.
-    pub(super) fn take(tensors: &Tensors, width: usize, rows: [usize; 3]) -> Result<Self, String> {
-        let packed = |name: &str, outputs| -> Result<Packed, String> {
-            let (weight, bias) = tensors.linear(name, width, outputs)?;
-            Ok(Packed::new(Format::F32, width, &weight, Some(&bias)))
+    pub(super) fn document(
+        tensors: &Tensors,
+        width: usize,
+        rows: [usize; 3],
+    ) -> Result<Self, String> {
+        Self::take(
+            tensors,
+            ["bert.pooler.dense", "classifier"],
+            [width, width],
+            rows,
+        )
+    }
+
+    /// Takes the entities' head; none where the model has none.
+    pub(super) fn entity(
+        tensors: &Tensors,
+        width: usize,
+        rows: [usize; 3],
+    ) -> Result<Option<Self>, String> {
+        if !tensors.has("entity.dense.weight") {
+            return Ok(None);
+        }
+        let names = ["entity.dense", "entity.classifier"];
+        Self::take(tensors, names, [2 * width, width], rows).map(Some)
+    }
+
+    fn take(
+        tensors: &Tensors,
+        names: [&str; 2],
+        [inputs, width]: [usize; 2],
+        rows: [usize; 3],
+    ) -> Result<Self, String> {
+        let packed = |name: &str, inputs, outputs| -> Result<Packed, String> {
+            let (weight, bias) = tensors.linear(name, inputs, outputs)?;
+            Ok(Packed::new(Format::F32, inputs, &weight, Some(&bias)))
         };
         Ok(Self {
-            pooler: packed("bert.pooler.dense", width)?,
-            classifier: packed("classifier", 3)?,
+            pooler: packed(names[0], inputs, width)?,
+            classifier: packed(names[1], width, 3)?,
             rows,
         })
     }
 
     /// Logits of each row of `hidden`: negative, neutral, positive.
     pub(super) fn logits(&self, level: Level, hidden: &[f32]) -> Vec<[f32; 3]> {
-        let width = self.pooler.inputs();
-        let texts = hidden.len() / width;
+        let (inputs, width) = (self.pooler.inputs(), self.pooler.outputs());
+        let texts = hidden.len() / inputs;
         let mut operand = Operand::new(Format::F32);
-        operand.set(level, hidden, width);
+        operand.set(level, hidden, inputs);
         let mut pooled = vec![0.0; texts * width];
         product(level, &operand, &self.pooler, Epilogue::Store, &mut pooled);
         for number in &mut pooled {

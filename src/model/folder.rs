@@ -1,6 +1,6 @@
 //! A Hugging Face folder with a BERT sequence classifier, read and checked.
 
-use super::ModelError;
+use super::{Calibration, ModelError};
 use crate::domain::Label;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -55,7 +55,7 @@ impl Folder {
 }
 
 impl File {
-    fn read(path: PathBuf) -> Result<Self, ModelError> {
+    pub(super) fn read(path: PathBuf) -> Result<Self, ModelError> {
         match std::fs::read(&path) {
             Ok(bytes) => Ok(Self { path, bytes }),
             Err(problem) => Err(ModelError::Unreadable { path, problem }),
@@ -104,6 +104,8 @@ pub(super) struct Description {
     pub(super) shape: Shape,
     /// Row of the classifier that holds each label, in the order of [`Label::ALL`].
     pub(super) rows: [usize; 3],
+    /// What makes its probabilities honest.
+    pub(super) calibration: Calibration,
 }
 
 impl Description {
@@ -116,6 +118,12 @@ impl Description {
 #[derive(Deserialize)]
 struct Kind {
     model_type: String,
+}
+
+#[derive(Deserialize)]
+struct Own {
+    #[serde(default)]
+    squall: Calibration,
 }
 
 #[derive(Deserialize)]
@@ -144,9 +152,17 @@ fn parse(json: &[u8]) -> Result<Description, String> {
     let labels: Labels = serde_json::from_slice(json).map_err(|e| {
         format!("{e}: name the classes there, {{\"0\": \"negative\", \"1\": \"neutral\", \"2\": \"positive\"}}")
     })?;
+    let own: Own = serde_json::from_slice(json).map_err(fetch)?;
+    if !own.squall.is_usable() {
+        return Err(format!(
+            "squall is {:?}: temperatures must be above 0: train the model again",
+            own.squall
+        ));
+    }
     Ok(Description {
         shape,
         rows: rows(&labels.id2label)?,
+        calibration: own.squall,
     })
 }
 

@@ -4,6 +4,7 @@
 //! (Devlin et al., 2018, arXiv:1810.04805) is opened, checked, and asked for the sentiment of batches of texts.
 
 mod batches;
+pub mod calibration;
 mod classifier;
 pub mod context;
 mod encoder;
@@ -11,16 +12,20 @@ mod error;
 mod folder;
 mod hub;
 mod kernels;
+mod passages;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tokenizer;
-mod workers;
+pub(crate) mod workers;
 
+pub use calibration::Calibration;
 pub use error::ModelError;
+pub use passages::{MOST_PASSAGES, Passage, Scored, combine};
 pub use tokenizer::{Tokenizer, Tokens};
 
 use crate::config::{ModelConfig, Precision};
 use crate::domain::Sentiment;
+use calibration::sentiment;
 use classifier::Classifier;
 use encoder::{Encoder, Request, Tensors};
 use folder::{Description, Folder};
@@ -35,7 +40,10 @@ pub struct Model {
     name: String,
     tokenizer: Tokenizer,
     encoder: Encoder,
-    classifier: Classifier,
+    document: Classifier,
+    /// None in a model that knows only documents.
+    entity: Option<Classifier>,
+    calibration: Calibration,
     vocab_size: usize,
     max_positions: usize,
 }
@@ -53,7 +61,11 @@ impl Model {
             None => (PathBuf::from(&config.source), last_part(&config.source)),
         };
         let folder = Folder::read(&path)?;
-        let Description { shape, rows } = Description::read(&folder.config)?;
+        let Description {
+            shape,
+            rows,
+            calibration,
+        } = Description::read(&folder.config)?;
         let (vocab_size, max_positions) = (shape.vocab_size, shape.max_position_embeddings);
         let max_tokens = config.max_tokens.min(max_positions);
         let tensors = Tensors::of(&folder.weights)?;
@@ -68,7 +80,9 @@ impl Model {
             name: format!("{name}@{}", folder.fingerprint(format.name())),
             tokenizer: Tokenizer::read(&folder.tokenizer, vocab_size, max_tokens)?,
             encoder: Encoder::take(&tensors, &shape, format).map_err(unfit)?,
-            classifier: Classifier::take(&tensors, shape.hidden_size, rows).map_err(unfit)?,
+            document: Classifier::document(&tensors, shape.hidden_size, rows).map_err(unfit)?,
+            entity: Classifier::entity(&tensors, shape.hidden_size, rows).map_err(unfit)?,
+            calibration,
             vocab_size,
             max_positions,
         };
@@ -93,12 +107,45 @@ impl Model {
         self.tokenizer.clone()
     }
 
-    /// Sentiment of each text, in the order of the texts: the softmax of its [`Model::logits`].
+    /// Whether it tells the sentiment of each entity of a text. One that does not gives them that of the document.
+    pub fn knows_entities(&self) -> bool {
+        self.entity.is_some()
+    }
+
+    /// Sentiment of each text, in the order of the texts: the softmax of its [`Model::logits`], calibrated.
     ///
     /// # Errors
     /// As for [`Model::logits`].
     pub fn classify(&self, texts: &[Tokens]) -> Result<Vec<Sentiment>, ModelError> {
-        Ok(self.logits(texts)?.into_iter().map(softmax).collect())
+        let temperature = self.calibration.document_temperature;
+        let logits = self.logits(texts)?.into_iter();
+        Ok(logits
+            .map(|logits| sentiment(logits, temperature))
+            .collect())
+    }
+
+    /// Sentiment of each passage and of the entities it names, in one pass, calibrated.
+    ///
+    /// # Errors
+    /// As for [`Model::logits`].
+    pub fn score(&self, passages: &[Passage]) -> Result<Vec<Scored>, ModelError> {
+        let Calibration {
+            document_temperature,
+            entity_temperature,
+        } = self.calibration;
+        let logits = self.passage_logits(passages)?.into_iter();
+        let scored = logits.map(|logits| Scored {
+            document: sentiment(logits.document, document_temperature),
+            entities: logits
+                .entities
+                .into_iter()
+                .map(|logits| match self.entity {
+                    Some(_) => sentiment(logits, entity_temperature),
+                    None => sentiment(logits, document_temperature),
+                })
+                .collect(),
+        });
+        Ok(scored.collect())
     }
 
     /// Logits of each text, in the order of the texts: negative, neutral, positive, whatever the model's own
@@ -107,37 +154,102 @@ impl Model {
     /// # Errors
     /// When tokens are not of this model's tokenizer, and when a logit is not a finite number.
     pub fn logits(&self, texts: &[Tokens]) -> Result<Vec<[f32; 3]>, ModelError> {
-        let model = || self.name.clone();
-        if let Some(text) = texts.iter().position(|text| !self.knows(text)) {
+        let passages: Vec<Passage> = texts.iter().cloned().map(Passage::from).collect();
+        let logits = self.passage_logits(&passages)?;
+        Ok(logits.into_iter().map(|logits| logits.document).collect())
+    }
+
+    fn passage_logits(&self, passages: &[Passage]) -> Result<Vec<Logits>, ModelError> {
+        if let Some(text) = passages.iter().position(|passage| !self.knows(passage)) {
             return Err(ModelError::ForeignTokens {
-                model: model(),
+                model: self.name.clone(),
                 text,
             });
         }
-        let lengths: Vec<usize> = texts.iter().map(Tokens::len).collect();
+        let lengths: Vec<usize> = passages
+            .iter()
+            .map(|passage| passage.tokens.len())
+            .collect();
         let parts = batches::by_tokens(&lengths);
-        let computed = workers::map(&parts, |part| {
-            let texts = texts[part.clone()].iter();
-            let requests: Vec<Request> = texts.map(|text| Request::whole(&text.0)).collect();
-            let hidden = self.encoder.hidden(&requests);
-            self.classifier.logits(self.encoder.level(), &hidden)
-        });
-        let logits: Vec<[f32; 3]> = computed.into_iter().flatten().collect();
-        let finite = |logits: &[f32; 3]| logits.iter().all(|logit| logit.is_finite());
-        if let Some(text) = logits.iter().position(|logits| !finite(logits)) {
-            return Err(ModelError::NotFinite {
-                model: model(),
-                text,
-                logits: logits[text],
-            });
+        let computed = workers::map(&parts, |part| self.compute(&passages[part.clone()]));
+        let logits: Vec<Logits> = computed.into_iter().flatten().collect();
+        for (text, one) in logits.iter().enumerate() {
+            let mut all = std::iter::once(&one.document).chain(&one.entities);
+            if let Some(bad) = all.find(|logits| !logits.iter().all(|logit| logit.is_finite())) {
+                return Err(ModelError::NotFinite {
+                    model: self.name.clone(),
+                    text,
+                    logits: *bad,
+                });
+            }
         }
         Ok(logits)
     }
 
-    fn knows(&self, text: &Tokens) -> bool {
-        let known = |&id: &u32| (id as usize) < self.vocab_size;
-        (1..=self.max_positions).contains(&text.len()) && text.0.iter().all(known)
+    /// One forward pass.
+    fn compute(&self, passages: &[Passage]) -> Vec<Logits> {
+        let wanted: Vec<Vec<usize>> = passages
+            .iter()
+            .map(|passage| match self.entity {
+                Some(_) => passage.wanted(),
+                None => vec![0],
+            })
+            .collect();
+        let requests: Vec<Request> = passages
+            .iter()
+            .zip(&wanted)
+            .map(|(passage, wanted)| Request {
+                tokens: &passage.tokens.0,
+                wanted,
+            })
+            .collect();
+        let hidden = self.encoder.hidden(&requests);
+        let width = hidden.len() / wanted.iter().map(Vec::len).sum::<usize>().max(1);
+        let (mut documents, mut entities) = (Vec::new(), Vec::new());
+        let mut rest = &hidden[..];
+        for (passage, wanted) in passages.iter().zip(&wanted) {
+            let (own, others) = rest.split_at(wanted.len() * width);
+            rest = others;
+            documents.extend_from_slice(&own[..width]);
+            if self.entity.is_some() {
+                passage.entity_vectors(wanted, own, width, &mut entities);
+            }
+        }
+        let level = self.encoder.level();
+        let documents = self.document.logits(level, &documents);
+        let mut entities = match &self.entity {
+            Some(entity) if !entities.is_empty() => entity.logits(level, &entities),
+            _ => Vec::new(),
+        }
+        .into_iter();
+        let one = |(passage, document): (&Passage, [f32; 3])| Logits {
+            document,
+            entities: passage
+                .entities
+                .iter()
+                .map(|_| entities.next().unwrap_or(document))
+                .collect(),
+        };
+        passages.iter().zip(documents).map(one).collect()
     }
+
+    fn knows(&self, passage: &Passage) -> bool {
+        let tokens = &passage.tokens;
+        let known = |&id: &u32| (id as usize) < self.vocab_size;
+        let within = |(_, named): &(usize, Vec<usize>)| {
+            !named.is_empty() && named.iter().all(|&token| token < tokens.len())
+        };
+        (1..=self.max_positions).contains(&tokens.len())
+            && tokens.0.iter().all(known)
+            && passage.entities.iter().all(within)
+    }
+}
+
+/// Logits of a passage: negative, neutral, positive.
+struct Logits {
+    document: [f32; 3],
+    /// Of its entities, in their order.
+    entities: Vec<[f32; 3]>,
 }
 
 /// Last part of a path or of `owner/name`.

@@ -12,7 +12,7 @@ const WORDS: [&str; 8] = [
 ];
 
 /// `config.json` of the tiny model.
-pub(super) fn config() -> Value {
+pub(crate) fn config() -> Value {
     json!({
         "model_type": "bert", "vocab_size": 4 + WORDS.len(), "hidden_size": 8, "num_hidden_layers": 1,
         "num_attention_heads": 2, "intermediate_size": 16, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
@@ -23,7 +23,7 @@ pub(super) fn config() -> Value {
 }
 
 /// `tokenizer.json` of the tiny model.
-pub(super) fn tokenizer() -> Value {
+pub(crate) fn tokenizer() -> Value {
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"];
     let vocabulary: HashMap<&str, usize> = special.into_iter().chain(WORDS).zip(0..).collect();
     json!({
@@ -43,7 +43,7 @@ pub(super) fn tokenizer() -> Value {
 }
 
 /// Random weights of the tiny model, under Hugging Face's names.
-pub(super) fn weights() -> HashMap<String, Tensor> {
+pub(crate) fn weights() -> HashMap<String, Tensor> {
     let mut shapes: Vec<(String, Vec<usize>)> = Vec::new();
     let mut dense = |name: &str, outputs: usize, inputs: usize| {
         shapes.push((format!("{name}.weight"), vec![outputs, inputs]));
@@ -86,14 +86,14 @@ pub(super) fn weights() -> HashMap<String, Tensor> {
 }
 
 /// Writes the tiny model into a folder, the weights as `dtype`.
-pub(super) fn write(folder: &Path, dtype: DType) {
+pub(crate) fn write(folder: &Path, dtype: DType) {
     std::fs::write(folder.join("config.json"), config().to_string()).unwrap();
     std::fs::write(folder.join("tokenizer.json"), tokenizer().to_string()).unwrap();
     write_weights(folder, weights(), dtype);
 }
 
 /// Writes weights into a folder.
-pub(super) fn write_weights(folder: &Path, weights: HashMap<String, Tensor>, dtype: DType) {
+pub(crate) fn write_weights(folder: &Path, weights: HashMap<String, Tensor>, dtype: DType) {
     let weights: HashMap<String, Tensor> = weights
         .into_iter()
         .map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap()))
@@ -102,7 +102,7 @@ pub(super) fn write_weights(folder: &Path, weights: HashMap<String, Tensor>, dty
 }
 
 /// Configuration that opens a folder.
-pub(super) fn model_config(source: impl Into<String>) -> ModelConfig {
+pub(crate) fn model_config(source: impl Into<String>) -> ModelConfig {
     ModelConfig {
         source: source.into(),
         cache_dir: PathBuf::from("no-cache-in-this-test"),

@@ -3,12 +3,12 @@
 use super::ModelError;
 use super::folder::File;
 use super::workers;
+use std::path::Path;
 use std::sync::Arc;
-use tokenizers::TruncationParams;
 
 /// Bytes of text looked at for each token kept. Words of ordinary text take 4 to 6 bytes a token, so what is
 /// cut off would have been truncated anyway.
-const BYTES_PER_TOKEN: usize = 32;
+pub(super) const BYTES_PER_TOKEN: usize = 32;
 
 /// One text as token ids, special tokens included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +29,10 @@ impl Tokens {
 /// Turns text into tokens of one model. Cheap to clone, and usable on any thread.
 #[derive(Clone)]
 pub struct Tokenizer {
-    inner: Arc<tokenizers::Tokenizer>,
-    max_tokens: usize,
+    pub(super) inner: Arc<tokenizers::Tokenizer>,
+    pub(super) max_tokens: usize,
     /// The special tokens alone: the encoding of an empty text.
-    empty: Tokens,
+    pub(super) empty: Tokens,
 }
 
 impl Tokenizer {
@@ -60,17 +60,19 @@ impl Tokenizer {
                 empty.len()
             )));
         }
-        inner
-            .with_truncation(Some(TruncationParams {
-                max_length: max_tokens,
-                ..TruncationParams::default()
-            }))
-            .map_err(broken)?;
         Ok(Self {
             empty: Tokens(empty.get_ids().to_vec()),
             inner: Arc::new(inner),
             max_tokens,
         })
+    }
+
+    /// Reads `tokenizer.json` at a path; the rest as for a model's own.
+    ///
+    /// # Errors
+    /// When it cannot be read, or does not fit the model.
+    pub fn open(path: &Path, vocab_size: usize, max_tokens: usize) -> Result<Self, ModelError> {
+        Self::read(&File::read(path.to_owned())?, vocab_size, max_tokens)
     }
 
     /// The tokens of a text, special tokens included, at most `max_tokens` of them; a longer text loses its end.
@@ -80,9 +82,19 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Tokens {
         let text = beginning(text, self.max_tokens.saturating_mul(BYTES_PER_TOKEN));
         match self.inner.encode_fast(text, true) {
-            Ok(encoding) => Tokens(encoding.get_ids().to_vec()),
+            Ok(encoding) => self.truncate(encoding.get_ids()),
             Err(_) => self.empty.clone(),
         }
+    }
+
+    /// The beginning of the tokens, and the special ones that end a text.
+    fn truncate(&self, ids: &[u32]) -> Tokens {
+        if ids.len() <= self.max_tokens {
+            return Tokens(ids.to_vec());
+        }
+        let end = &self.empty.0[1..];
+        let beginning = &ids[..self.max_tokens - end.len()];
+        Tokens([beginning, end].concat())
     }
 
     /// [`Tokenizer::encode`] of each text, on all cores.
@@ -105,7 +117,7 @@ impl Tokenizer {
 const CHUNK: usize = 32;
 
 /// At most the first `bytes` bytes of a text, cut between characters.
-fn beginning(text: &str, bytes: usize) -> &str {
+pub(super) fn beginning(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;

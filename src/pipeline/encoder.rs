@@ -5,8 +5,7 @@
 //! When the thread ends, replies of work that still waits are dropped uncalled: whoever needs an answer must see
 //! to it that the drop of a reply is noticed.
 
-use crate::domain::Sentiment;
-use crate::model::{Model, ModelError, Tokens};
+use crate::model::{Model, ModelError, Passage, Scored};
 use crate::telemetry::Metrics;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// What becomes of a work's sentiments: one for each text, or why there are none.
-pub type Reply = Box<dyn FnOnce(Result<Vec<Sentiment>, String>) + Send>;
+pub type Reply = Box<dyn FnOnce(Result<Vec<Scored>, String>) + Send>;
 
 /// So many works in a row that failed each by itself, and it is not they that are bad: the encoder ends, so
 /// that a model that fails does not turn the whole stream into dead letters.
@@ -27,7 +26,7 @@ const FAILED_IN_A_ROW: usize = 50;
 pub struct EncoderEnded;
 
 struct Work {
-    texts: Vec<Tokens>,
+    texts: Vec<Passage>,
     reply: Reply,
 }
 
@@ -64,7 +63,7 @@ impl Encoder {
         std::thread::Builder::new()
             .name("encoder".into())
             .spawn(move || {
-                let classify = |texts: &[Tokens]| model.classify(texts);
+                let classify = |texts: &[Passage]| model.score(texts);
                 run(&receiver, batch_tokens, linger, classify, &metrics);
             })?;
         Ok(Self {
@@ -82,7 +81,7 @@ impl Encoder {
     ///
     /// # Errors
     /// When the encoder has ended; the reply is then dropped.
-    pub fn submit(&self, texts: Vec<Tokens>, reply: Reply) -> Result<(), EncoderEnded> {
+    pub fn submit(&self, texts: Vec<Passage>, reply: Reply) -> Result<(), EncoderEnded> {
         self.queue
             .send(Work { texts, reply })
             .map_err(|_| EncoderEnded)
@@ -93,7 +92,7 @@ impl Encoder {
     ///
     /// # Errors
     /// What the model says is wrong with the first bad ones.
-    pub async fn score_all(&self, posts: Vec<Vec<Tokens>>) -> Result<Vec<Vec<Sentiment>>, String> {
+    pub async fn score_all(&self, posts: Vec<Vec<Passage>>) -> Result<Vec<Vec<Scored>>, String> {
         let encoder = self.clone();
         let submit = move || {
             let submit_one = |texts| {
@@ -126,20 +125,20 @@ fn run(
     queue: &Receiver<Work>,
     batch_tokens: usize,
     linger: Duration,
-    classify: impl Fn(&[Tokens]) -> Result<Vec<Sentiment>, ModelError>,
+    classify: impl Fn(&[Passage]) -> Result<Vec<Scored>, ModelError>,
     metrics: &Metrics,
 ) {
-    let classify = |texts: &[Tokens]| guarded(&classify, texts);
+    let classify = |texts: &[Passage]| guarded(&classify, texts);
     let mut failed = 0;
     let mut next = None;
     while let Some(batch) = gather(queue, batch_tokens, linger, &mut next) {
-        let texts: Vec<Tokens> = batch
+        let texts: Vec<Passage> = batch
             .iter()
             .flat_map(|work| work.texts.iter().cloned())
             .collect();
         metrics
             .batch_tokens
-            .observe(texts.iter().map(Tokens::len).sum::<usize>() as f64);
+            .observe(texts.iter().map(|text| text.tokens.len()).sum::<usize>() as f64);
         let begun = Instant::now();
         let result = classify(&texts);
         metrics
@@ -172,9 +171,9 @@ fn run(
 
 /// What the model says; a panic of it, or of the threads it computes on, is an error of these texts.
 fn guarded(
-    classify: impl Fn(&[Tokens]) -> Result<Vec<Sentiment>, ModelError>,
-    texts: &[Tokens],
-) -> Result<Vec<Sentiment>, String> {
+    classify: impl Fn(&[Passage]) -> Result<Vec<Scored>, ModelError>,
+    texts: &[Passage],
+) -> Result<Vec<Scored>, String> {
     match catch_unwind(AssertUnwindSafe(|| classify(texts))) {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(panic) => Err(format!("the model panicked: {}", message(&*panic))),
@@ -194,7 +193,12 @@ fn gather(
     linger: Duration,
     next: &mut Option<Work>,
 ) -> Option<Vec<Work>> {
-    let tokens = |work: &Work| work.texts.iter().map(Tokens::len).sum::<usize>();
+    let tokens = |work: &Work| {
+        work.texts
+            .iter()
+            .map(|text| text.tokens.len())
+            .sum::<usize>()
+    };
     let first = next.take().or_else(|| queue.recv().ok())?;
     let close_at = Instant::now() + linger;
     let mut total = tokens(&first);
@@ -219,13 +223,18 @@ fn gather(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Sentiment;
+    use crate::model::Tokens;
     use std::sync::Mutex;
     use std::sync::mpsc::channel;
 
     /// Sentiment that tells which text it belongs to; a text that begins with 0 is refused, one with 666 panics.
-    fn fake(texts: &[Tokens]) -> Result<Vec<Sentiment>, ModelError> {
-        assert!(texts.iter().all(|text| text.0[0] != 666), "a bad number");
-        if texts.iter().any(|text| text.0[0] == 0) {
+    fn fake(texts: &[Passage]) -> Result<Vec<Scored>, ModelError> {
+        assert!(
+            texts.iter().all(|text| text.tokens.0[0] != 666),
+            "a bad number"
+        );
+        if texts.iter().any(|text| text.tokens.0[0] == 0) {
             return Err(ModelError::NotFinite {
                 model: "fake".into(),
                 text: 0,
@@ -234,10 +243,13 @@ mod tests {
         }
         Ok(texts
             .iter()
-            .map(|text| Sentiment {
-                negative: text.0[0] as f32,
-                neutral: 0.0,
-                positive: 0.0,
+            .map(|text| Scored {
+                document: Sentiment {
+                    negative: text.tokens.0[0] as f32,
+                    neutral: 0.0,
+                    positive: 0.0,
+                },
+                entities: Vec::new(),
             })
             .collect())
     }
@@ -252,7 +264,7 @@ mod tests {
         for (index, work) in works.into_iter().enumerate() {
             let texts = work
                 .into_iter()
-                .map(|first| Tokens(vec![first; 10]))
+                .map(|first| Passage::from(Tokens(vec![first; 10])))
                 .collect();
             let sender = sender.clone();
             let reply: Reply = Box::new(move |result| sender.send((index, result)).unwrap());
@@ -260,7 +272,7 @@ mod tests {
         }
         drop(queue);
         let sizes = Mutex::new(Vec::new());
-        let classify = |texts: &[Tokens]| {
+        let classify = |texts: &[Passage]| {
             sizes.lock().unwrap().push(texts.len());
             fake(texts)
         };
@@ -278,7 +290,7 @@ mod tests {
         let replies = replies
             .into_iter()
             .map(|(_, result)| {
-                result.map(|sentiments| sentiments.iter().map(|s| s.negative).collect())
+                result.map(|sentiments| sentiments.iter().map(|s| s.document.negative).collect())
             })
             .collect();
         (replies, sizes.into_inner().unwrap())
@@ -327,7 +339,7 @@ mod tests {
         let submit = |first: u32| {
             let sender = sender.clone();
             let work = Work {
-                texts: vec![Tokens(vec![first])],
+                texts: vec![Tokens(vec![first]).into()],
                 reply: Box::new(move |result| sender.send(result.is_ok()).unwrap()),
             };
             queue.send(work).unwrap();
@@ -363,7 +375,9 @@ mod tests {
             queue,
             model: "fake".into(),
         };
-        let posts: Vec<Vec<Tokens>> = (1..=300).map(|n| vec![Tokens(vec![n; 10])]).collect();
+        let posts: Vec<Vec<Passage>> = (1..=300)
+            .map(|n| vec![Tokens(vec![n; 10]).into()])
+            .collect();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .max_blocking_threads(2)
             .build()
@@ -378,7 +392,7 @@ mod tests {
             });
             let scored = scoring.await.unwrap().unwrap();
             assert_eq!(scored.len(), 300);
-            assert_eq!(scored[299][0].negative, 300.0);
+            assert_eq!(scored[299][0].document.negative, 300.0);
             running.join().unwrap();
         });
     }

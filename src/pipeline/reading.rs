@@ -6,8 +6,8 @@ use crate::domain::{
     Campaign, EntityId, Mention, Origin, Post, ScoredPost, Sentiment, Timestamp, event_time,
 };
 use crate::model::context::entity_context;
-use crate::model::{Tokenizer, Tokens};
-use crate::text::{self, Matcher};
+use crate::model::{MOST_PASSAGES, Model, Passage, Scored, Tokenizer, combine};
+use crate::text::{self, Found, Matcher};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct Reader {
     matcher: Arc<Matcher>,
     campaigns: CampaignMatcher,
     tokenizer: Tokenizer,
+    /// Whether the model tells the sentiment of entities.
+    knows_entities: bool,
     /// Languages that are scored.
     languages: HashSet<String>,
 }
@@ -44,26 +46,31 @@ pub struct Receipt {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     post: ScoredPost,
-    /// What is to be scored: the whole post, then the contexts of entities; empty when it is not scored.
-    texts: Vec<Tokens>,
+    /// What is to be scored; empty when it is not scored.
+    texts: Vec<Passage>,
+    /// How many of the texts, from the first, are the post itself; the others are contexts of entities.
+    own: usize,
     /// For each mention: what its sentiment is made of.
     sources: Vec<SentimentSource>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum SentimentSource {
-    /// One of the texts.
+    /// One of the texts as a whole.
     Text(usize),
+    /// An entity that the post's own texts name under this number.
+    Entity(usize),
     /// The members of a list: ordinals of their mentions.
     Members(Vec<usize>),
 }
 
 impl Reader {
-    /// A reader for the configured campaigns and languages.
+    /// A reader for a model, and for the configured campaigns and languages. With a model that knows entities the post
+    /// itself is scored, in passages where it is long; with another one also the sentences that name an entity.
     pub fn new(
         matcher: Arc<Matcher>,
         campaigns: &[Campaign],
-        tokenizer: Tokenizer,
+        model: &Model,
         languages: &[String],
     ) -> Self {
         let languages = languages
@@ -73,7 +80,8 @@ impl Reader {
         Self {
             matcher,
             campaigns: CampaignMatcher::new(campaigns),
-            tokenizer,
+            tokenizer: model.tokenizer(),
+            knows_entities: model.knows_entities(),
             languages,
         }
     }
@@ -90,11 +98,17 @@ impl Reader {
         let lang = text::language(post.lang.as_deref(), &whole);
         // A text too short to tell is scored: a cashtag and three words are the rule, not the exception.
         let scored = lang.is_empty() || self.languages.contains(&lang);
-        let mut texts = Vec::new();
-        if scored {
-            texts.push(self.tokenizer.encode(&whole));
-        }
-        let (mentions, sources) = self.mentions(&post, &whole, scored, &mut texts);
+        let found = self.matcher.find_with(&whole, &post.entities);
+        let mut texts = match scored {
+            false => Vec::new(),
+            true if self.knows_entities => {
+                let spans: Vec<_> = found.iter().map(|one| one.spans.clone()).collect();
+                self.tokenizer.passages(&whole, &spans, MOST_PASSAGES)
+            }
+            true => vec![self.tokenizer.encode(&whole).into()],
+        };
+        let own = texts.len();
+        let (mentions, sources) = self.mentions(found, &whole, scored, &mut texts);
         let campaigns = self.campaigns.find(&post, &whole);
         let source = post.source.unwrap_or(receipt.source);
         let recorded_at = receipt
@@ -134,6 +148,7 @@ impl Reader {
         Reading {
             post: scored_post,
             texts,
+            own,
             sources,
         }
     }
@@ -141,12 +156,11 @@ impl Reader {
     /// Mentions without sentiment, and where each one's sentiment comes from.
     fn mentions(
         &self,
-        post: &Post,
+        found: Vec<Found>,
         whole: &str,
         scored: bool,
-        texts: &mut Vec<Tokens>,
+        texts: &mut Vec<Passage>,
     ) -> (Vec<Mention>, Vec<SentimentSource>) {
-        let found = self.matcher.find_with(whole, &post.entities);
         let sentences = text::sentences(whole);
         let mut contexts: HashMap<String, usize> = HashMap::from([(whole.to_owned(), 0)]);
         let mut members: HashMap<EntityId, Vec<usize>> = HashMap::new();
@@ -159,12 +173,15 @@ impl Reader {
                     for list in self.matcher.lists_of(&one.entity) {
                         members.entry(list.clone()).or_default().push(ordinal);
                     }
-                    let text = if scored {
-                        self.context(whole, &one.spans, &sentences, &mut contexts, texts)
+                    if self.knows_entities {
+                        SentimentSource::Entity(ordinal)
+                    } else if scored {
+                        let text =
+                            self.context(whole, &one.spans, &sentences, &mut contexts, texts);
+                        SentimentSource::Text(text)
                     } else {
-                        0
-                    };
-                    SentimentSource::Text(text)
+                        SentimentSource::Text(0)
+                    }
                 }
             };
             mentions.push(Mention {
@@ -185,7 +202,7 @@ impl Reader {
         spans: &[Range<usize>],
         sentences: &[Range<usize>],
         contexts: &mut HashMap<String, usize>,
-        texts: &mut Vec<Tokens>,
+        texts: &mut Vec<Passage>,
     ) -> usize {
         if spans.is_empty() || sentences.len() <= 1 {
             return 0;
@@ -195,7 +212,7 @@ impl Reader {
             return 0;
         }
         *contexts.entry(context).or_insert_with_key(|context| {
-            texts.push(self.tokenizer.encode(context));
+            texts.push(self.tokenizer.encode(context).into());
             texts.len() - 1
         })
     }
@@ -203,7 +220,7 @@ impl Reader {
 
 impl Reading {
     /// What is to be scored; empty when the language is not supported.
-    pub fn texts(&self) -> &[Tokens] {
+    pub fn texts(&self) -> &[Passage] {
         &self.texts
     }
 
@@ -212,21 +229,26 @@ impl Reading {
         &self.post
     }
 
-    /// Puts in the sentiments of [`Reading::texts`], in the same order. A list's sentiment is the mean of
-    /// its members', weighted by relevance.
-    pub fn finish(self, sentiments: &[Sentiment], model: &str, scored_at: Timestamp) -> ScoredPost {
+    /// Puts in what the model says of [`Reading::texts`], in the same order. A list's sentiment is the mean of
+    /// its members', weighted by relevance; an entity that no passage names has that of the post.
+    pub fn finish(self, scored: &[Scored], model: &str, scored_at: Timestamp) -> ScoredPost {
         let mut post = self.post;
         post.scored_at = scored_at;
-        let Some(whole) = sentiments.first() else {
+        let (Some(passages), Some(own)) = (self.texts.get(..self.own), scored.get(..self.own))
+        else {
             return post;
         };
-        post.sentiment = Some(*whole);
+        let (Some(whole), entities) = combine(passages, own, self.sources.len()) else {
+            return post;
+        };
+        post.sentiment = Some(whole);
         post.model = model.to_owned();
         for (index, source) in self.sources.iter().enumerate() {
             let sentiment = match source {
-                SentimentSource::Text(text) => sentiments.get(*text).copied().unwrap_or(*whole),
+                SentimentSource::Text(text) => scored.get(*text).map_or(whole, |one| one.document),
+                SentimentSource::Entity(number) => entities[*number].unwrap_or(whole),
                 SentimentSource::Members(ordinals) => {
-                    mean(ordinals.iter().map(|o| &post.mentions[*o])).unwrap_or(*whole)
+                    mean(ordinals.iter().map(|o| &post.mentions[*o])).unwrap_or(whole)
                 }
             };
             post.mentions[index].sentiment = Some(sentiment);
@@ -270,7 +292,7 @@ mod tests {
         let config = config::load(None, std::iter::empty()).unwrap();
         let model = Model::open(&config.model).unwrap();
         let matcher = Arc::new(Matcher::new(&Dictionary::bundled(), &[]).unwrap());
-        let reader = Reader::new(matcher, &[], model.tokenizer(), &config.score.languages);
+        let reader = Reader::new(matcher, &[], &model, &config.score.languages);
         let read = |id: Option<&str>, first: Option<&str>| {
             let post = Post {
                 id: id.map(str::to_owned),

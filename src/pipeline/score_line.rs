@@ -11,6 +11,7 @@ pub struct ScoreLine<'a> {
     #[serde(flatten)]
     sentiment: Option<Sentiment>,
     score: Option<f32>,
+    uncertain: Option<bool>,
     entities: Vec<EntityLine<'a>>,
     lang: &'a str,
     model: &'a str,
@@ -24,6 +25,7 @@ struct EntityLine<'a> {
     #[serde(flatten)]
     sentiment: Option<Sentiment>,
     score: Option<f32>,
+    uncertain: Option<bool>,
     relevance: f32,
 }
 
@@ -35,6 +37,7 @@ impl<'a> ScoreLine<'a> {
             label: mention.sentiment.map(|s| s.label()),
             sentiment: mention.sentiment,
             score: mention.sentiment.map(|s| s.score()),
+            uncertain: mention.sentiment.map(|s| s.is_uncertain()),
             relevance: mention.relevance,
         });
         Self {
@@ -42,6 +45,7 @@ impl<'a> ScoreLine<'a> {
             label: post.sentiment.map(|s| s.label()),
             sentiment: post.sentiment,
             score: post.sentiment.map(|s| s.score()),
+            uncertain: post.sentiment.map(|s| s.is_uncertain()),
             entities: entities.collect(),
             lang: &post.lang,
             model: &post.model,

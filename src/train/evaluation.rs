@@ -37,6 +37,20 @@ pub struct Scores {
     pub classes: Classes,
     /// How often a class (row) was predicted as another (column), in the order of [`Label::ALL`].
     pub confusion: [[usize; 3]; 3],
+    /// How far the figures would move with other texts of the kind, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Intervals>,
+}
+
+/// Intervals that hold a figure with 95 % confidence: its 2.5th and 97.5th percentile over resampled data.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Intervals {
+    /// Of the accuracy.
+    pub accuracy: [f64; 2],
+    /// Of the macro-F1.
+    pub macro_f1: [f64; 2],
+    /// Of the calibration error.
+    pub ece: [f64; 2],
 }
 
 /// One value for each class.
@@ -113,6 +127,7 @@ impl Scores {
                 positive,
             },
             confusion,
+            intervals: None,
         })
     }
 }
@@ -206,6 +221,16 @@ impl fmt::Display for Scores {
             "  n {}  accuracy {:.4}  macro-F1 {:.4}  calibration error {:.4}",
             self.n, self.accuracy, self.macro_f1, self.ece
         )?;
+        if let Some(intervals) = &self.intervals {
+            let show = |[low, high]: [f64; 2]| format!("{low:.4} to {high:.4}");
+            writeln!(
+                f,
+                "  95 %: accuracy {}  macro-F1 {}  calibration error {}",
+                show(intervals.accuracy),
+                show(intervals.macro_f1),
+                show(intervals.ece)
+            )?;
+        }
         writeln!(
             f,
             "  {:9}{:>10}{:>8}{:>8}{:>9}   predicted {:>8}{:>9}{:>10}",

@@ -16,6 +16,8 @@ pub struct Example {
     pub label: Option<Label>,
     /// Labels of entities; may be empty where `label` is there.
     pub entities: Vec<EntityLabel>,
+    /// What kind of case it is, where a suite tells.
+    pub kind: Option<String>,
 }
 
 /// The label of one entity.
@@ -72,9 +74,12 @@ struct Line {
     text: String,
     label: Option<Label>,
     entities: Option<Vec<EntityLabel>>,
+    #[serde(rename = "type")]
+    kind: Option<serde_json::Value>,
 }
 
-/// Reads lines `{"text","label"}` or `{"text","entities":[{"name","label"}]}`; other keys are ignored, and so are
+/// Reads lines `{"text","label"}` or `{"text","entities":[{"name","label"}]}`, both with a `"type"` if they like; other
+/// keys are ignored, and so are
 /// empty lines. `file` is the name for messages.
 ///
 /// # Errors
@@ -109,6 +114,7 @@ fn parse(line: usize, content: &[u8]) -> Result<Example, String> {
         text,
         label,
         entities,
+        kind,
     } = serde_json::from_slice(content).map_err(|e| e.to_string())?;
     let entities = entities.unwrap_or_default();
     if label.is_none() && entities.is_empty() {
@@ -122,6 +128,7 @@ fn parse(line: usize, content: &[u8]) -> Result<Example, String> {
         text,
         label,
         entities,
+        kind: kind.and_then(|kind| Some(kind.as_str()?.to_owned())),
     })
 }
 

@@ -1,4 +1,21 @@
 //! Models: how good they are, and how they are made.
 
+mod base;
+mod checkpoint;
+pub mod data;
+mod error;
 pub mod evaluation;
 pub mod examples;
+pub mod judge;
+mod kernels;
+mod learner;
+pub mod network;
+pub mod predict;
+pub mod resampling;
+pub mod suite;
+mod tensorboard;
+mod trainer;
+
+pub use error::TrainError;
+pub use learner::{Method, Rates};
+pub use trainer::{Event, Outcome, Run, is_unfinished};

@@ -36,16 +36,6 @@ pub(super) struct Request<'a> {
     pub(super) wanted: &'a [usize],
 }
 
-impl<'a> Request<'a> {
-    /// A text of which only the first token's hidden state is wanted.
-    pub(super) fn whole(tokens: &'a [u32]) -> Self {
-        Self {
-            tokens,
-            wanted: &[0],
-        }
-    }
-}
-
 /// Where a text's rows lie in the matrices of a layer.
 #[derive(Debug, Clone)]
 struct Rows {

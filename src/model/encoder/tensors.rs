@@ -26,6 +26,11 @@ impl<'a> Tensors<'a> {
         Self(self.0.pp(part))
     }
 
+    /// Whether there is a tensor of this name.
+    pub(in crate::model) fn has(&self, name: &str) -> bool {
+        self.0.contains_tensor(name)
+    }
+
     /// The numbers of a tensor, row by row.
     ///
     /// # Errors
