@@ -8,7 +8,7 @@ use crate::domain::{
     AlertKind, AlertMessage, DetectionRecord, Origin, Post, Progress, ScoredPost, SourcePartition,
     SourceState, Timestamp,
 };
-use crate::model::{Model, Tokens};
+use crate::model::{Model, Passage};
 use crate::pipeline::{Reader, Reading, Receipt, detected};
 use anyhow::Context as _;
 use std::collections::BTreeMap;
@@ -211,13 +211,13 @@ fn score(
     model: &Model,
     judge: &mut dyn FnMut(&DetectionRecord) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let texts: Vec<Tokens> = chunk
+    let texts: Vec<Passage> = chunk
         .iter()
         .flat_map(|r| r.texts().iter().cloned())
         .collect();
-    let mut sentiments = model.classify(&texts)?.into_iter();
+    let mut scored = model.score(&texts)?.into_iter();
     for reading in chunk.drain(..) {
-        let own: Vec<_> = sentiments.by_ref().take(reading.texts().len()).collect();
+        let own: Vec<_> = scored.by_ref().take(reading.texts().len()).collect();
         let at = reading.post().received_at;
         tell(&reading.finish(&own, model.name(), at), judge)?;
     }
