@@ -95,7 +95,7 @@ impl SeriesDetector {
         let count = value.clamp(0.0, GREATEST);
         let sum = self.counts.iter().sum::<f64>() + count;
         let of = |count: f64, usual: &Expectation| {
-            -ln_bound(count, usual.mean, usual.dispersion) / LN_10
+            (0.0 - ln_bound(count, usual.mean, usual.dispersion)) / LN_10
         };
         let improbability = of(count, &usual).min(of(sum, &usual_sum));
         self.spike *= (-1.0 / HOLD_OFF).exp();
