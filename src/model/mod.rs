@@ -4,6 +4,7 @@
 //! (Devlin et al., 2018, arXiv:1810.04805) is opened, checked, and asked for the sentiment of batches of texts.
 
 mod batches;
+mod cache;
 mod classifier;
 pub mod context;
 mod encoder;
@@ -11,15 +12,18 @@ mod error;
 mod folder;
 mod hub;
 mod kernels;
+mod roofline;
 #[cfg(test)]
 mod testing;
 mod tokenizer;
 mod workers;
 
+pub use cache::{Cache, Lookups};
 pub use error::ModelError;
+pub use roofline::multiplications_per_second;
 pub use tokenizer::{Tokenizer, Tokens};
 
-use crate::config::{ModelConfig, Precision};
+use crate::config::ModelConfig;
 use crate::domain::Sentiment;
 use classifier::Classifier;
 use encoder::{Encoder, Request, Tensors};
@@ -58,11 +62,7 @@ impl Model {
         let max_tokens = config.max_tokens.min(max_positions);
         let tensors = Tensors::of(&folder.weights)?;
         // Another precision gives other scores, so it is another model.
-        let format = match config.precision {
-            Precision::Int8 => Format::Int8,
-            Precision::Bf16 => Format::Bf16,
-            Precision::F32 => Format::F32,
-        };
+        let format = Format::of(config.precision);
         let unfit = |problem| folder.weights.unfit(problem);
         let model = Self {
             name: format!("{name}@{}", folder.fingerprint(format.name())),
@@ -86,6 +86,12 @@ impl Model {
     pub fn arithmetic(&self) -> String {
         let (format, level) = (self.encoder.format(), self.encoder.level());
         format!("{}, {}", format.name(), level.name())
+    }
+
+    /// Multiplications, each with its addition, that a token takes in the encoder's matrix products, where only the first token of a
+    /// text is asked for.
+    pub fn multiplications_per_token(&self) -> f64 {
+        self.encoder.multiplications_per_token()
     }
 
     /// The tokenizer, for use on any thread.

@@ -1,6 +1,7 @@
 //! Tests of the whole: the bundled model, and tiny ones that are broken on purpose.
 
 use super::*;
+use crate::config::Precision;
 use candle_core::DType;
 use serde_json::{Value, json};
 

@@ -83,6 +83,14 @@ impl Layer {
         })
     }
 
+    /// Products of numbers for each token; in the last layer for one that is not asked for.
+    pub(super) fn multiplications(&self, last: bool) -> usize {
+        let all = [&self.queries, &self.attended, &self.inner, &self.outer];
+        let of = |packed: &Packed| packed.inputs() * packed.outputs();
+        let asked: usize = all.into_iter().map(of).sum();
+        of(&self.keys_values) + if last { 0 } else { asked }
+    }
+
     /// The layer's hidden states in place of those before it; with `only`, of these rows alone.
     pub(super) fn forward(
         &self,

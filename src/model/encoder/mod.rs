@@ -106,6 +106,15 @@ impl Encoder {
         self.format
     }
 
+    /// Products of numbers in its matrix products for each token, but for those of the tokens asked for.
+    pub(super) fn multiplications_per_token(&self) -> f64 {
+        let last = self.layers.len().saturating_sub(1);
+        let layers = self.layers.iter().enumerate();
+        layers
+            .map(|(index, layer)| layer.multiplications(index == last))
+            .sum::<usize>() as f64
+    }
+
     /// What the processor computes it with.
     pub(super) fn level(&self) -> Level {
         self.level
