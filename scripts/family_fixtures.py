@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 from transformers import (BertConfig, BertForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification,
-                          ModernBertConfig, ModernBertForSequenceClassification, RobertaConfig,
-                          RobertaForSequenceClassification, XLMRobertaConfig, XLMRobertaForSequenceClassification)
+                          RobertaConfig, RobertaForSequenceClassification, XLMRobertaConfig,
+                          XLMRobertaForSequenceClassification)
 
 LABELS = {"id2label": {0: "negative", 1: "neutral", 2: "positive"}, "label2id": {"negative": 0, "neutral": 1, "positive": 2}}
 SHAPE = dict(vocab_size=40, hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=36,
@@ -30,10 +30,6 @@ FAMILIES = {
                                     max_position_embeddings=64, **LABELS)),
     "multi-label": (BertForSequenceClassification, BertConfig(**SHAPE, max_position_embeddings=64,
                                                               problem_type="multi_label_classification")),
-    "modernbert": (ModernBertForSequenceClassification,
-                   ModernBertConfig(**{**SHAPE, "num_hidden_layers": 4}, max_position_embeddings=64, local_attention=8,
-                                    pad_token_id=0, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2,
-                                    classifier_pooling="mean", attn_implementation="eager")),
 }
 
 out = Path(sys.argv[1])

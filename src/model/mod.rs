@@ -1,7 +1,7 @@
 //! The model: texts in, sentiment out.
 //!
-//! [`Model`] is the narrow face of everything in here: a Hugging Face folder with a BERT sequence classifier
-//! (Devlin et al., 2018, arXiv:1810.04805) is opened, checked, and asked for the sentiment of batches of texts.
+//! [`Model`] is the narrow face of everything in here: a Hugging Face folder with a sequence classifier of
+//! BERT's family is opened, checked, and asked for the sentiment of batches of texts.
 
 mod batches;
 mod cache;
@@ -40,6 +40,8 @@ pub struct Model {
     tokenizer: Tokenizer,
     encoder: Encoder,
     classifier: Classifier,
+    /// Of logits.
+    probabilities: fn([f32; 3]) -> Sentiment,
     vocab_size: usize,
     max_positions: usize,
 }
@@ -57,8 +59,9 @@ impl Model {
             None => (PathBuf::from(&config.source), last_part(&config.source)),
         };
         let folder = Folder::read(&path)?;
-        let Description { shape, rows } = Description::read(&folder.config)?;
-        let (vocab_size, max_positions) = (shape.vocab_size, shape.max_position_embeddings);
+        let description = Description::read(&folder.config)?;
+        let shape = &description.shape;
+        let (vocab_size, max_positions) = (shape.vocab_size, shape.longest());
         let max_tokens = config.max_tokens.min(max_positions);
         let tensors = Tensors::of(&folder.weights)?;
         // Another precision gives other scores, so it is another model.
@@ -67,8 +70,12 @@ impl Model {
         let model = Self {
             name: format!("{name}@{}", folder.fingerprint(format.name())),
             tokenizer: Tokenizer::read(&folder.tokenizer, vocab_size, max_tokens)?,
-            encoder: Encoder::take(&tensors, &shape, format).map_err(unfit)?,
-            classifier: Classifier::take(&tensors, shape.hidden_size, rows).map_err(unfit)?,
+            encoder: Encoder::take(&tensors, shape, format).map_err(unfit)?,
+            classifier: Classifier::take(&tensors, &description).map_err(unfit)?,
+            probabilities: match description.multi_label {
+                true => sigmoids,
+                false => softmax,
+            },
             vocab_size,
             max_positions,
         };
@@ -99,12 +106,17 @@ impl Model {
         self.tokenizer.clone()
     }
 
-    /// Sentiment of each text, in the order of the texts: the softmax of its [`Model::logits`].
+    /// Sentiment of each text, in the order of the texts: the softmax of its [`Model::logits`], or, of a
+    /// model with several labels a text, their sigmoids.
     ///
     /// # Errors
     /// As for [`Model::logits`].
     pub fn classify(&self, texts: &[Tokens]) -> Result<Vec<Sentiment>, ModelError> {
-        Ok(self.logits(texts)?.into_iter().map(softmax).collect())
+        Ok(self
+            .logits(texts)?
+            .into_iter()
+            .map(self.probabilities)
+            .collect())
     }
 
     /// Logits of each text, in the order of the texts: negative, neutral, positive, whatever the model's own
@@ -162,6 +174,16 @@ fn softmax(logits: [f32; 3]) -> Sentiment {
         negative: negative / sum,
         neutral: neutral / sum,
         positive: positive / sum,
+    }
+}
+
+/// A probability for each label by itself.
+fn sigmoids(logits: [f32; 3]) -> Sentiment {
+    let [negative, neutral, positive] = logits.map(|logit| 1.0 / (1.0 + (-logit).exp()));
+    Sentiment {
+        negative,
+        neutral,
+        positive,
     }
 }
 
