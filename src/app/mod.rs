@@ -309,14 +309,7 @@ async fn start_encoder(
     let opening = config.model.clone();
     let model = tokio::task::spawn_blocking(move || Model::open(&opening)).await??;
     let reader = Arc::new(reader(config, matcher.clone(), &model));
-    let score = &config.score;
-    let encoder = Encoder::start(
-        model,
-        score.batch_tokens,
-        score.batch_linger,
-        ENCODER_QUEUE,
-        metrics.clone(),
-    )?;
+    let encoder = Encoder::start(model, &config.score, ENCODER_QUEUE, metrics.clone())?;
     Ok((reader, encoder))
 }
 

@@ -5,7 +5,7 @@ use crate::app;
 use crate::config::Config;
 use crate::connect::{Lines, MAX_LINE_BYTES};
 use crate::domain::{Origin, Post, SourcePartition, Timestamp};
-use crate::model::{Model, Passage};
+use crate::model::{Cache, Model, Passage};
 use crate::pipeline::{Reader, Reading, Receipt, ScoreLine};
 use crate::text::Dictionary;
 use anyhow::bail;
@@ -72,7 +72,11 @@ pub(super) fn run(args: &Score, mut config: Config) -> anyhow::Result<()> {
     let reading = std::thread::Builder::new()
         .name("read".into())
         .spawn(move || read(lines, &reader, &reading_place, plain, limit, &sender))?;
-    let bad = write_all(&chunks, &model, &place, &mut *output)?;
+    let cache = match args.no_cache {
+        true => Cache::new(0),
+        false => Cache::new(config.score.cache_bytes),
+    };
+    let bad = write_all(&chunks, &model, cache, &place, &mut *output)?;
     output.flush()?;
     reading
         .join()
@@ -145,6 +149,7 @@ fn receipt(place: &str, number: u64) -> Receipt {
 fn write_all(
     chunks: &Receiver<Vec<Read>>,
     model: &Model,
+    mut cache: Cache,
     place: &str,
     output: &mut dyn Write,
 ) -> anyhow::Result<usize> {
@@ -155,7 +160,8 @@ fn write_all(
             .flatten()
             .flat_map(|r| r.texts().iter().cloned())
             .collect();
-        let mut scored = model.score(&texts)?.into_iter();
+        let (scored, _) = cache.score(&texts, |texts| model.score(texts))?;
+        let mut scored = scored.into_iter();
         for read in chunk {
             match read {
                 Ok(reading) => {

@@ -231,6 +231,7 @@ fn too_large(config: &Config) -> Vec<String> {
     let (detect, notify) = (&config.detect, &config.notify);
     let numbers = [
         ("score.batch_tokens", score.batch_tokens, 1_000_000),
+        ("score.cache_bytes", score.cache_bytes, 1 << 36),
         ("model.max_tokens", config.model.max_tokens, 1_000_000),
         ("store.flush_rows", store.flush_rows, 1_000_000),
         ("notify.in_flight", notify.in_flight, 100_000),

@@ -76,6 +76,7 @@ pub struct ScoreConfig {
     pub batch_tokens: usize,
     #[serde(with = "duration")]
     pub batch_linger: Duration,
+    pub cache_bytes: usize,
     #[serde(with = "duration")]
     pub progress_interval: Duration,
 }

@@ -2,47 +2,53 @@
 //! the mean of those of its name beside that of the first token.
 
 use super::encoder::Tensors;
+use super::folder::{Description, Family};
 use super::kernels::{Epilogue, Format, Level, Operand, Packed, product};
 
-/// Dense and tanh, then a linear layer, as in Hugging Face's `BertForSequenceClassification`; in f32.
+/// A dense layer with its activation, then a linear layer, as in Hugging Face's `…ForSequenceClassification`; in f32.
 pub(super) struct Classifier {
+    activation: fn(f32) -> f32,
     pooler: Packed,
     classifier: Packed,
     rows: [usize; 3],
 }
 
 impl Classifier {
-    /// Takes the document's head, for hidden states of `width` numbers. `rows` are its rows of negative, neutral,
-    /// positive.
-    pub(super) fn document(
-        tensors: &Tensors,
-        width: usize,
-        rows: [usize; 3],
-    ) -> Result<Self, String> {
-        Self::take(
-            tensors,
-            ["bert.pooler.dense", "classifier"],
-            [width, width],
-            rows,
-        )
+    /// Takes the document's head of the classifier described.
+    pub(super) fn document(tensors: &Tensors, description: &Description) -> Result<Self, String> {
+        let width = description.shape.hidden_size;
+        let (names, activation): (_, fn(f32) -> f32) = match description.shape.family {
+            Family::Bert => (["bert.pooler.dense", "classifier"], f32::tanh),
+            Family::Roberta => (["classifier.dense", "classifier.out_proj"], f32::tanh),
+            Family::Distilbert => (["pre_classifier", "classifier"], |x| x.max(0.0)),
+        };
+        Self::take(tensors, names, activation, [width, width], description.rows)
     }
 
     /// Takes the entities' head; none where the model has none.
     pub(super) fn entity(
         tensors: &Tensors,
-        width: usize,
-        rows: [usize; 3],
+        description: &Description,
     ) -> Result<Option<Self>, String> {
         if !tensors.has("entity.dense.weight") {
             return Ok(None);
         }
         let names = ["entity.dense", "entity.classifier"];
-        Self::take(tensors, names, [2 * width, width], rows).map(Some)
+        let width = description.shape.hidden_size;
+        Self::take(
+            tensors,
+            names,
+            f32::tanh,
+            [2 * width, width],
+            description.rows,
+        )
+        .map(Some)
     }
 
     fn take(
         tensors: &Tensors,
         names: [&str; 2],
+        activation: fn(f32) -> f32,
         [inputs, width]: [usize; 2],
         rows: [usize; 3],
     ) -> Result<Self, String> {
@@ -51,6 +57,7 @@ impl Classifier {
             Ok(Packed::new(Format::F32, inputs, &weight, Some(&bias)))
         };
         Ok(Self {
+            activation,
             pooler: packed(names[0], inputs, width)?,
             classifier: packed(names[1], width, 3)?,
             rows,
@@ -66,7 +73,7 @@ impl Classifier {
         let mut pooled = vec![0.0; texts * width];
         product(level, &operand, &self.pooler, Epilogue::Store, &mut pooled);
         for number in &mut pooled {
-            *number = number.tanh();
+            *number = (self.activation)(*number);
         }
         operand.set(level, &pooled, width);
         let mut logits = vec![0.0; texts * 3];

@@ -71,19 +71,77 @@ impl File {
     }
 }
 
-/// Shape of an encoder, under the names of `config.json`.
+/// A kind of encoder that squall can compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// Devlin et al., 2018, arXiv:1810.04805.
+    Bert,
+    /// RoBERTa (Liu et al., 2019, arXiv:1907.11692) and XLM-R (Conneau et al., 2019, arXiv:1911.02116).
+    Roberta,
+    /// Sanh et al., 2019, arXiv:1910.01108.
+    Distilbert,
+}
+
+impl Family {
+    /// By the name in `config.json`.
+    fn named(model_type: &str) -> Option<Self> {
+        match model_type {
+            "bert" => Some(Self::Bert),
+            "roberta" | "xlm-roberta" => Some(Self::Roberta),
+            "distilbert" => Some(Self::Distilbert),
+            _ => None,
+        }
+    }
+}
+
+/// Shape of an encoder, under the names that `config.json` has in one family or another.
 #[derive(Debug, Deserialize)]
 pub(super) struct Shape {
+    #[serde(skip, default = "bert")]
+    pub(super) family: Family,
     pub(super) vocab_size: usize,
+    #[serde(alias = "dim")]
     pub(super) hidden_size: usize,
+    #[serde(alias = "n_layers")]
     pub(super) num_hidden_layers: usize,
+    #[serde(alias = "n_heads")]
     pub(super) num_attention_heads: usize,
+    #[serde(alias = "hidden_dim")]
     pub(super) intermediate_size: usize,
-    #[serde(default)]
+    #[serde(default, alias = "activation")]
     pub(super) hidden_act: Activation,
     pub(super) max_position_embeddings: usize,
+    /// 0 where the family has no token types.
+    #[serde(default)]
     pub(super) type_vocab_size: usize,
+    #[serde(default = "usual_epsilon")]
     pub(super) layer_norm_eps: f64,
+    #[serde(default)]
+    pad_token_id: Option<usize>,
+}
+
+fn bert() -> Family {
+    Family::Bert
+}
+
+fn usual_epsilon() -> f64 {
+    1e-12
+}
+
+impl Shape {
+    /// Row of the position embeddings that a text's first token has: RoBERTa begins behind that of padding.
+    pub(super) fn first_position(&self) -> usize {
+        match self.family {
+            Family::Roberta => self.pad_token_id.unwrap_or(1).saturating_add(1),
+            Family::Bert | Family::Distilbert => 0,
+        }
+    }
+
+    /// Tokens of the longest text.
+    pub(super) fn longest(&self) -> usize {
+        self.max_position_embeddings
+            .saturating_sub(self.first_position())
+    }
 }
 
 /// What stands between the two products of a feed-forward part.
@@ -106,6 +164,8 @@ pub(super) struct Description {
     pub(super) rows: [usize; 3],
     /// What makes its probabilities honest.
     pub(super) calibration: Calibration,
+    /// Whether each label has a probability of its own (a sigmoid), in place of all sharing one (the softmax).
+    pub(super) multi_label: bool,
 }
 
 impl Description {
@@ -129,19 +189,28 @@ struct Own {
 #[derive(Deserialize)]
 struct Labels {
     id2label: BTreeMap<String, String>,
+    problem_type: Option<String>,
 }
 
 fn parse(json: &[u8]) -> Result<Description, String> {
     let fetch = |e: serde_json::Error| format!("{e}: fetch the model again");
     let kind: Kind = serde_json::from_slice(json).map_err(fetch)?;
-    if kind.model_type != "bert" {
+    let Some(family) = Family::named(&kind.model_type) else {
         return Err(format!(
-            "model_type is '{}', squall knows 'bert': choose a BERT sequence classifier",
+            "model_type is '{}', squall knows bert, roberta, xlm-roberta and distilbert: choose a sequence classifier of these",
             kind.model_type
         ));
+    };
+    let mut shape: Shape = serde_json::from_slice(json).map_err(|e| {
+        format!(
+            "{e}: squall cannot compute this kind of {}",
+            kind.model_type
+        )
+    })?;
+    shape.family = family;
+    if family == Family::Distilbert {
+        shape.type_vocab_size = 0;
     }
-    let shape: Shape = serde_json::from_slice(json)
-        .map_err(|e| format!("{e}: squall cannot compute this kind of BERT"))?;
     let heads = shape.num_attention_heads;
     if heads == 0 || shape.hidden_size == 0 || !shape.hidden_size.is_multiple_of(heads) {
         return Err(format!(
@@ -159,8 +228,18 @@ fn parse(json: &[u8]) -> Result<Description, String> {
             own.squall
         ));
     }
+    let multi_label = match labels.problem_type.as_deref() {
+        None | Some("single_label_classification") => false,
+        Some("multi_label_classification") => true,
+        Some(other) => {
+            return Err(format!(
+                "problem_type is '{other}', squall needs a classification: choose a model with the labels negative, neutral and positive"
+            ));
+        }
+    };
     Ok(Description {
         shape,
+        multi_label,
         rows: rows(&labels.id2label)?,
         calibration: own.squall,
     })
@@ -223,8 +302,8 @@ mod tests {
 
     #[test]
     fn a_model_of_another_kind_is_named() {
-        let message = parse(br#"{"model_type": "roberta"}"#).unwrap_err();
-        assert!(message.contains("'roberta'"), "{message}");
+        let message = parse(br#"{"model_type": "gpt2"}"#).unwrap_err();
+        assert!(message.contains("'gpt2'"), "{message}");
         assert!(parse(br#"{"model_type": "bert"}"#).is_err());
         assert!(parse(b"{").is_err());
     }

@@ -1,9 +1,10 @@
 //! The model: texts in, sentiment out.
 //!
-//! [`Model`] is the narrow face of everything in here: a Hugging Face folder with a BERT sequence classifier
-//! (Devlin et al., 2018, arXiv:1810.04805) is opened, checked, and asked for the sentiment of batches of texts.
+//! [`Model`] is the narrow face of everything in here: a Hugging Face folder with a sequence classifier of
+//! BERT's family is opened, checked, and asked for the sentiment of batches of texts.
 
 mod batches;
+mod cache;
 pub mod calibration;
 mod classifier;
 pub mod context;
@@ -13,19 +14,21 @@ mod folder;
 mod hub;
 mod kernels;
 mod passages;
+mod roofline;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokenizer;
 pub(crate) mod workers;
 
+pub use cache::{Cache, Lookups};
 pub use calibration::Calibration;
 pub use error::ModelError;
 pub use passages::{MOST_PASSAGES, Passage, Scored, combine};
+pub use roofline::multiplications_per_second;
 pub use tokenizer::{Tokenizer, Tokens};
 
-use crate::config::{ModelConfig, Precision};
+use crate::config::ModelConfig;
 use crate::domain::Sentiment;
-use calibration::sentiment;
 use classifier::Classifier;
 use encoder::{Encoder, Request, Tensors};
 use folder::{Description, Folder};
@@ -44,6 +47,8 @@ pub struct Model {
     /// None in a model that knows only documents.
     entity: Option<Classifier>,
     calibration: Calibration,
+    /// Of logits.
+    probabilities: fn([f32; 3]) -> Sentiment,
     vocab_size: usize,
     max_positions: usize,
 }
@@ -61,28 +66,25 @@ impl Model {
             None => (PathBuf::from(&config.source), last_part(&config.source)),
         };
         let folder = Folder::read(&path)?;
-        let Description {
-            shape,
-            rows,
-            calibration,
-        } = Description::read(&folder.config)?;
-        let (vocab_size, max_positions) = (shape.vocab_size, shape.max_position_embeddings);
+        let description = Description::read(&folder.config)?;
+        let shape = &description.shape;
+        let (vocab_size, max_positions) = (shape.vocab_size, shape.longest());
         let max_tokens = config.max_tokens.min(max_positions);
         let tensors = Tensors::of(&folder.weights)?;
         // Another precision gives other scores, so it is another model.
-        let format = match config.precision {
-            Precision::Int8 => Format::Int8,
-            Precision::Bf16 => Format::Bf16,
-            Precision::F32 => Format::F32,
-        };
+        let format = Format::of(config.precision);
         let unfit = |problem| folder.weights.unfit(problem);
         let model = Self {
             name: format!("{name}@{}", folder.fingerprint(format.name())),
             tokenizer: Tokenizer::read(&folder.tokenizer, vocab_size, max_tokens)?,
-            encoder: Encoder::take(&tensors, &shape, format).map_err(unfit)?,
-            document: Classifier::document(&tensors, shape.hidden_size, rows).map_err(unfit)?,
-            entity: Classifier::entity(&tensors, shape.hidden_size, rows).map_err(unfit)?,
-            calibration,
+            encoder: Encoder::take(&tensors, shape, format).map_err(unfit)?,
+            document: Classifier::document(&tensors, &description).map_err(unfit)?,
+            entity: Classifier::entity(&tensors, &description).map_err(unfit)?,
+            calibration: description.calibration,
+            probabilities: match description.multi_label {
+                true => sigmoids,
+                false => softmax,
+            },
             vocab_size,
             max_positions,
         };
@@ -102,6 +104,12 @@ impl Model {
         format!("{}, {}", format.name(), level.name())
     }
 
+    /// Multiplications, each with its addition, that a token takes in the encoder's matrix products, where only the first token of a
+    /// text is asked for.
+    pub fn multiplications_per_token(&self) -> f64 {
+        self.encoder.multiplications_per_token()
+    }
+
     /// The tokenizer, for use on any thread.
     pub fn tokenizer(&self) -> Tokenizer {
         self.tokenizer.clone()
@@ -112,7 +120,8 @@ impl Model {
         self.entity.is_some()
     }
 
-    /// Sentiment of each text, in the order of the texts: the softmax of its [`Model::logits`], calibrated.
+    /// Sentiment of each text, in the order of the texts: the softmax of its [`Model::logits`], calibrated, or, of a
+    /// model with several labels a text, their sigmoids.
     ///
     /// # Errors
     /// As for [`Model::logits`].
@@ -120,7 +129,7 @@ impl Model {
         let temperature = self.calibration.document_temperature;
         let logits = self.logits(texts)?.into_iter();
         Ok(logits
-            .map(|logits| sentiment(logits, temperature))
+            .map(|logits| self.sentiment(logits, temperature))
             .collect())
     }
 
@@ -135,13 +144,13 @@ impl Model {
         } = self.calibration;
         let logits = self.passage_logits(passages)?.into_iter();
         let scored = logits.map(|logits| Scored {
-            document: sentiment(logits.document, document_temperature),
+            document: self.sentiment(logits.document, document_temperature),
             entities: logits
                 .entities
                 .into_iter()
                 .map(|logits| match self.entity {
-                    Some(_) => sentiment(logits, entity_temperature),
-                    None => sentiment(logits, document_temperature),
+                    Some(_) => self.sentiment(logits, entity_temperature),
+                    None => self.sentiment(logits, document_temperature),
                 })
                 .collect(),
         });
@@ -233,6 +242,10 @@ impl Model {
         passages.iter().zip(documents).map(one).collect()
     }
 
+    fn sentiment(&self, logits: [f32; 3], temperature: f32) -> Sentiment {
+        (self.probabilities)(logits.map(|logit| logit / temperature))
+    }
+
     fn knows(&self, passage: &Passage) -> bool {
         let tokens = &passage.tokens;
         let known = |&id: &u32| (id as usize) < self.vocab_size;
@@ -268,6 +281,16 @@ fn softmax(logits: [f32; 3]) -> Sentiment {
         negative: negative / sum,
         neutral: neutral / sum,
         positive: positive / sum,
+    }
+}
+
+/// A probability for each label by itself.
+fn sigmoids(logits: [f32; 3]) -> Sentiment {
+    let [negative, neutral, positive] = logits.map(|logit| 1.0 / (1.0 + (-logit).exp()));
+    Sentiment {
+        negative,
+        neutral,
+        positive,
     }
 }
 

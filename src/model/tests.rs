@@ -1,8 +1,10 @@
 //! Tests of the whole: the bundled model, and tiny ones that are broken on purpose.
 
 use super::*;
+use crate::config::Precision;
 use candle_core::DType;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// The model that comes with the project.
 fn bundled(precision: Precision) -> Model {
@@ -58,6 +60,58 @@ fn logits_agree_with_the_reference_implementation() {
         let (largest, agreeing) = distance_from_reference(&bundled(precision));
         assert!(largest <= tolerance, "{precision:?} {largest}");
         assert_eq!(agreeing, 24, "{precision:?}");
+    }
+}
+
+/// Tiny random models of each family, and what `transformers` computes with them; `scripts/family_fixtures.py` made both.
+#[test]
+fn every_family_agrees_with_the_reference_implementation() {
+    for family in [
+        "bert",
+        "roberta",
+        "xlm-roberta",
+        "distilbert",
+        "multi-label",
+    ] {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/data/families")
+            .join(family);
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::copy(from.join(file), folder.path().join(file)).unwrap();
+        }
+        let tokenizer = testing::tokenizer().to_string();
+        std::fs::write(folder.path().join("tokenizer.json"), tokenizer).unwrap();
+        let model = open(&folder).unwrap();
+        let reference = std::fs::read_to_string(from.join("reference.jsonl")).unwrap();
+        let lines: Vec<Value> = reference
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 5);
+        let texts: Vec<Tokens> = lines
+            .iter()
+            .map(|line| Tokens(serde_json::from_value(line["ids"].clone()).unwrap()))
+            .collect();
+        let logits = model.logits(&texts).unwrap();
+        let sentiments = model.classify(&texts).unwrap();
+        for ((line, logits), sentiment) in lines.iter().zip(logits).zip(sentiments) {
+            let expected: [f32; 3] = serde_json::from_value(line["logits"].clone()).unwrap();
+            for (logit, expected) in logits.iter().zip(expected) {
+                assert!(
+                    (logit - expected).abs() < 1e-3,
+                    "{family}: {logit} {expected}"
+                );
+            }
+            let probability = match family {
+                "multi-label" => 1.0 / (1.0 + (-expected[0]).exp()),
+                _ => softmax(expected).negative,
+            };
+            assert!((sentiment.negative - probability).abs() < 1e-3, "{family}");
+        }
+        let longest = Tokens(vec![5; model.max_positions]);
+        assert!(model.logits(&[longest]).is_ok(), "{family}");
+        assert_eq!(model.max_positions, 64, "{family}");
     }
 }
 
@@ -239,7 +293,7 @@ fn impossible_configurations_are_refused() {
         ("num_attention_heads", json!(0), "num_attention_heads"),
         ("num_attention_heads", json!(3), "num_attention_heads"),
         ("num_hidden_layers", json!(2), "layer.1"),
-        ("model_type", json!("distilbert"), "'distilbert'"),
+        ("model_type", json!("gpt2"), "'gpt2'"),
         ("hidden_act", json!("silu"), "silu"),
         ("hidden_size", json!("8"), "config.json"),
         ("vocab_size", json!(500), "word_embeddings"),

@@ -1,16 +1,20 @@
 //! The encoder's own thread and the queue before it. The queue knows nothing of posts: work is a few
 //! tokenised texts and what to do with their sentiments. A batch is closed when it is full of tokens or
-//! its oldest work has waited long enough; while one batch runs, the next fills.
+//! its oldest work has waited long enough; while one batch runs, the next fills. Urgent work goes first. Texts that came
+//! before are not computed again.
 //!
 //! When the thread ends, replies of work that still waits are dropped uncalled: whoever needs an answer must see
 //! to it that the drop of a reply is noticed.
 
-use crate::model::{Model, ModelError, Passage, Scored};
+mod lanes;
+
+use crate::config::ScoreConfig;
+use crate::model::{Cache, Model, ModelError, Passage, Scored};
 use crate::telemetry::Metrics;
+use lanes::{Receiver, Sender, lanes};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// What becomes of a work's sentiments: one for each text, or why there are none.
@@ -33,7 +37,7 @@ struct Work {
 /// Hands texts to the encoder. Cheap to clone; the thread ends when all are gone.
 #[derive(Clone)]
 pub struct Encoder {
-    queue: SyncSender<Work>,
+    queue: Sender<Work>,
     model: Arc<str>,
 }
 
@@ -46,25 +50,29 @@ impl std::fmt::Debug for Encoder {
 }
 
 impl Encoder {
-    /// Starts the thread. `batch_tokens` bounds a batch (a single longer work still runs), `linger` how long
-    /// work waits for company, `queue` how much work may wait.
+    /// Starts the thread. A batch has `batch_tokens` at most (a single longer work still runs), work waits `batch_linger` for company, and
+    /// `cache_bytes` are taken for the sentiments of texts that may come again. In each lane there is room for `queue` works.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(
         model: Model,
-        batch_tokens: usize,
-        linger: Duration,
+        config: &ScoreConfig,
         queue: usize,
         metrics: Metrics,
     ) -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel(queue);
+        let (sender, receiver) = lanes(queue);
         let name: Arc<str> = model.name().into();
+        let bounds = Bounds {
+            tokens: config.batch_tokens,
+            linger: config.batch_linger,
+            cache: config.cache_bytes,
+        };
         std::thread::Builder::new()
             .name("encoder".into())
             .spawn(move || {
                 let classify = |texts: &[Passage]| model.score(texts);
-                run(&receiver, batch_tokens, linger, classify, &metrics);
+                run(&receiver, bounds, classify, &metrics);
             })?;
         Ok(Self {
             queue: sender,
@@ -77,17 +85,22 @@ impl Encoder {
         &self.model
     }
 
-    /// Queues work. Blocks while the queue is full.
+    /// Queues work. Blocks while its lane is full.
     ///
     /// # Errors
     /// When the encoder has ended; the reply is then dropped.
-    pub fn submit(&self, texts: Vec<Passage>, reply: Reply) -> Result<(), EncoderEnded> {
+    pub fn submit(
+        &self,
+        texts: Vec<Passage>,
+        urgent: bool,
+        reply: Reply,
+    ) -> Result<(), EncoderEnded> {
         self.queue
-            .send(Work { texts, reply })
+            .send(Work { texts, reply }, urgent)
             .map_err(|_| EncoderEnded)
     }
 
-    /// Scores the texts of several posts and waits for their sentiments. One blocking thread waits for room in the
+    /// Scores the texts of several posts, urgently, and waits for their sentiments. One blocking thread waits for room in the
     /// queue, however many posts there are.
     ///
     /// # Errors
@@ -98,7 +111,7 @@ impl Encoder {
             let submit_one = |texts| {
                 let (sender, receiver) = tokio::sync::oneshot::channel();
                 let reply: Reply = Box::new(|result| drop(sender.send(result)));
-                encoder.submit(texts, reply).map(|()| receiver)
+                encoder.submit(texts, true, reply).map(|()| receiver)
             };
             posts
                 .into_iter()
@@ -121,50 +134,70 @@ impl Encoder {
     }
 }
 
+/// What a batch and the cache may take.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    tokens: usize,
+    linger: Duration,
+    cache: usize,
+}
+
 fn run(
     queue: &Receiver<Work>,
-    batch_tokens: usize,
-    linger: Duration,
+    bounds: Bounds,
     classify: impl Fn(&[Passage]) -> Result<Vec<Scored>, ModelError>,
     metrics: &Metrics,
 ) {
-    let classify = |texts: &[Passage]| guarded(&classify, texts);
+    let mut cache = Cache::new(bounds.cache);
+    let mut classify = |texts: &[Passage]| {
+        let computed = |texts: &[Passage]| guarded(&classify, texts, metrics);
+        let (scored, lookups) = cache.score(texts, computed)?;
+        metrics.count_cache(lookups.hits, lookups.misses);
+        Ok(scored)
+    };
     let mut failed = 0;
-    let mut next = None;
-    while let Some(batch) = gather(queue, batch_tokens, linger, &mut next) {
-        let texts: Vec<Passage> = batch
-            .iter()
-            .flat_map(|work| work.texts.iter().cloned())
-            .collect();
-        metrics
-            .batch_tokens
-            .observe(texts.iter().map(|text| text.tokens.len()).sum::<usize>() as f64);
-        let begun = Instant::now();
-        let result = classify(&texts);
-        metrics
-            .inference_seconds
-            .observe(begun.elapsed().as_secs_f64());
-        match result {
-            Ok(sentiments) => {
-                failed = 0;
-                let mut sentiments = sentiments.into_iter();
-                for work in batch {
-                    let own = sentiments.by_ref().take(work.texts.len()).collect();
-                    (work.reply)(Ok(own));
-                }
+    while let Some(batch) = gather(queue, bounds) {
+        if !settle(batch, &mut classify, &mut failed) {
+            return;
+        }
+    }
+}
+
+/// Scores works and answers them. One bad text must not take its neighbours with it: works that fail together are halved until
+/// the bad ones are alone. False when so many failed by themselves that it is the model that is bad.
+fn settle(
+    mut works: Vec<Work>,
+    classify: &mut impl FnMut(&[Passage]) -> Result<Vec<Scored>, String>,
+    failed: &mut usize,
+) -> bool {
+    let texts: Vec<Passage> = works
+        .iter()
+        .flat_map(|work| work.texts.iter().cloned())
+        .collect();
+    match classify(&texts) {
+        Ok(scored) => {
+            *failed = 0;
+            let mut scored = scored.into_iter();
+            for work in works {
+                let own = scored.by_ref().take(work.texts.len()).collect();
+                (work.reply)(Ok(own));
             }
-            // One bad text must not take its neighbours with it.
-            Err(_) => {
-                for work in batch {
-                    let own = classify(&work.texts);
-                    failed = if own.is_ok() { 0 } else { failed + 1 };
-                    if let (Err(problem), FAILED_IN_A_ROW) = (&own, failed) {
-                        tracing::error!(%problem, "the encoder ends: {failed} texts in a row could not be scored");
-                        return;
-                    }
-                    (work.reply)(own);
-                }
+            true
+        }
+        Err(_) if works.len() > 1 => {
+            let rest = works.split_off(works.len() / 2);
+            settle(works, classify, failed) && settle(rest, classify, failed)
+        }
+        Err(problem) => {
+            *failed += 1;
+            if *failed == FAILED_IN_A_ROW {
+                tracing::error!(%problem, "the encoder ends: {failed} texts in a row could not be scored");
+                return false;
             }
+            for work in works {
+                (work.reply)(Err(problem.clone()));
+            }
+            true
         }
     }
 }
@@ -173,8 +206,16 @@ fn run(
 fn guarded(
     classify: impl Fn(&[Passage]) -> Result<Vec<Scored>, ModelError>,
     texts: &[Passage],
+    metrics: &Metrics,
 ) -> Result<Vec<Scored>, String> {
-    match catch_unwind(AssertUnwindSafe(|| classify(texts))) {
+    let tokens: usize = texts.iter().map(|text| text.tokens.len()).sum();
+    metrics.batch_tokens.observe(tokens as f64);
+    let begun = Instant::now();
+    let result = catch_unwind(AssertUnwindSafe(|| classify(texts)));
+    metrics
+        .inference_seconds
+        .observe(begun.elapsed().as_secs_f64());
+    match result {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(panic) => Err(format!("the model panicked: {}", message(&*panic))),
     }
@@ -186,214 +227,26 @@ fn message(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
-/// The next batch; none when nobody can send any more. Work that did not fit waits in `next`.
-fn gather(
-    queue: &Receiver<Work>,
-    batch_tokens: usize,
-    linger: Duration,
-    next: &mut Option<Work>,
-) -> Option<Vec<Work>> {
+/// The next batch; none when nobody can send any more.
+fn gather(queue: &Receiver<Work>, bounds: Bounds) -> Option<Vec<Work>> {
     let tokens = |work: &Work| {
         work.texts
             .iter()
             .map(|text| text.tokens.len())
             .sum::<usize>()
     };
-    let first = next.take().or_else(|| queue.recv().ok())?;
-    let close_at = Instant::now() + linger;
+    let first = queue.first()?;
+    let close_at = Instant::now() + bounds.linger;
     let mut total = tokens(&first);
     let mut batch = vec![first];
-    while total < batch_tokens {
-        let left = close_at.saturating_duration_since(Instant::now());
-        match queue.recv_timeout(left) {
-            Ok(work) if total + tokens(&work) > batch_tokens => {
-                *next = Some(work);
-                break;
-            }
-            Ok(work) => {
-                total += tokens(&work);
-                batch.push(work);
-            }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-        }
+    while total < bounds.tokens
+        && let Some(work) = queue.next(close_at, |work| total + tokens(work) <= bounds.tokens)
+    {
+        total += tokens(&work);
+        batch.push(work);
     }
     Some(batch)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::Sentiment;
-    use crate::model::Tokens;
-    use std::sync::Mutex;
-    use std::sync::mpsc::channel;
-
-    /// Sentiment that tells which text it belongs to; a text that begins with 0 is refused, one with 666 panics.
-    fn fake(texts: &[Passage]) -> Result<Vec<Scored>, ModelError> {
-        assert!(
-            texts.iter().all(|text| text.tokens.0[0] != 666),
-            "a bad number"
-        );
-        if texts.iter().any(|text| text.tokens.0[0] == 0) {
-            return Err(ModelError::NotFinite {
-                model: "fake".into(),
-                text: 0,
-                logits: [f32::NAN; 3],
-            });
-        }
-        Ok(texts
-            .iter()
-            .map(|text| Scored {
-                document: Sentiment {
-                    negative: text.tokens.0[0] as f32,
-                    neutral: 0.0,
-                    positive: 0.0,
-                },
-                entities: Vec::new(),
-            })
-            .collect())
-    }
-
-    fn submit_all(
-        works: Vec<Vec<u32>>,
-        batch_tokens: usize,
-    ) -> (Vec<Result<Vec<f32>, String>>, Vec<usize>) {
-        let (queue, receiver) = sync_channel(works.len());
-        let (sender, results) = channel();
-        let count = works.len();
-        for (index, work) in works.into_iter().enumerate() {
-            let texts = work
-                .into_iter()
-                .map(|first| Passage::from(Tokens(vec![first; 10])))
-                .collect();
-            let sender = sender.clone();
-            let reply: Reply = Box::new(move |result| sender.send((index, result)).unwrap());
-            queue.send(Work { texts, reply }).unwrap();
-        }
-        drop(queue);
-        let sizes = Mutex::new(Vec::new());
-        let classify = |texts: &[Passage]| {
-            sizes.lock().unwrap().push(texts.len());
-            fake(texts)
-        };
-        run(
-            &receiver,
-            batch_tokens,
-            Duration::from_millis(1),
-            classify,
-            &Metrics::new(),
-        );
-        drop(sender);
-        let mut replies: Vec<_> = results.iter().collect();
-        replies.sort_by_key(|(index, _)| *index);
-        assert_eq!(replies.len(), count, "every work has exactly one reply");
-        let replies = replies
-            .into_iter()
-            .map(|(_, result)| {
-                result.map(|sentiments| sentiments.iter().map(|s| s.document.negative).collect())
-            })
-            .collect();
-        (replies, sizes.into_inner().unwrap())
-    }
-
-    #[test]
-    fn every_work_gets_its_own_sentiments_and_batches_are_bounded_by_tokens() {
-        let (replies, sizes) = submit_all(
-            vec![vec![1, 2], vec![3], vec![], vec![4, 5, 6], vec![7]],
-            30,
-        );
-        assert_eq!(
-            replies,
-            [
-                Ok(vec![1.0, 2.0]),
-                Ok(vec![3.0]),
-                Ok(vec![]),
-                Ok(vec![4.0, 5.0, 6.0]),
-                Ok(vec![7.0])
-            ]
-        );
-        assert!(sizes.iter().all(|size| *size <= 3), "{sizes:?}");
-    }
-
-    #[test]
-    fn a_bad_text_fails_alone() {
-        let (replies, _) = submit_all(vec![vec![1], vec![0], vec![2]], 1000);
-        assert_eq!(replies[0], Ok(vec![1.0]));
-        assert!(replies[1].is_err());
-        assert_eq!(replies[2], Ok(vec![2.0]));
-    }
-
-    #[test]
-    fn a_panic_of_the_model_is_an_error_of_that_work_alone() {
-        let (replies, _) = submit_all(vec![vec![1], vec![666], vec![2]], 1000);
-        assert_eq!(replies[0], Ok(vec![1.0]));
-        let error = replies[1].as_ref().unwrap_err();
-        assert!(error.contains("a bad number"), "{error}");
-        assert_eq!(replies[2], Ok(vec![2.0]));
-    }
-
-    #[test]
-    fn a_model_that_fails_on_everything_ends_the_encoder() {
-        let (queue, receiver) = sync_channel(200);
-        let (sender, replies) = channel();
-        let submit = |first: u32| {
-            let sender = sender.clone();
-            let work = Work {
-                texts: vec![Tokens(vec![first]).into()],
-                reply: Box::new(move |result| sender.send(result.is_ok()).unwrap()),
-            };
-            queue.send(work).unwrap();
-        };
-        // A good one in between begins the count anew.
-        (0..40).for_each(|_| submit(0));
-        submit(1);
-        (0..60).for_each(|_| submit(0));
-        drop(queue);
-        run(&receiver, 8, Duration::ZERO, fake, &Metrics::new());
-        drop((receiver, sender));
-        let replies: Vec<bool> = replies.iter().collect();
-        assert_eq!(replies.len(), 40 + 1 + FAILED_IN_A_ROW - 1);
-    }
-
-    #[test]
-    fn work_for_an_encoder_that_has_ended_is_refused() {
-        let (queue, receiver) = sync_channel(1);
-        drop(receiver);
-        let encoder = Encoder {
-            queue,
-            model: "fake".into(),
-        };
-        let refused = encoder.submit(Vec::new(), Box::new(|_| panic!("nobody answers")));
-        assert_eq!(refused, Err(EncoderEnded));
-    }
-
-    /// With one blocking thread for everything, and room for one work in the queue.
-    #[test]
-    fn many_posts_take_one_blocking_thread() {
-        let (queue, receiver) = sync_channel(1);
-        let encoder = Encoder {
-            queue,
-            model: "fake".into(),
-        };
-        let posts: Vec<Vec<Passage>> = (1..=300)
-            .map(|n| vec![Tokens(vec![n; 10]).into()])
-            .collect();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .max_blocking_threads(2)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let scoring = tokio::spawn(async move { encoder.score_all(posts).await });
-            tokio::task::yield_now().await;
-            // Nothing is read from the queue yet, and still there is a thread for others.
-            tokio::task::spawn_blocking(|| ()).await.unwrap();
-            let running = std::thread::spawn(move || {
-                run(&receiver, 64, Duration::ZERO, fake, &Metrics::new());
-            });
-            let scored = scoring.await.unwrap().unwrap();
-            assert_eq!(scored.len(), 300);
-            assert_eq!(scored[299][0].document.negative, 300.0);
-            running.join().unwrap();
-        });
-    }
-}
+mod tests;

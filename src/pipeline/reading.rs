@@ -224,6 +224,15 @@ impl Reading {
         &self.texts
     }
 
+    /// Whether it names an entity of a configured list; such posts are scored first.
+    pub fn is_watched(&self) -> bool {
+        let mut mentions = self.post.mentions.iter().zip(&self.sources);
+        mentions.any(|(mention, source)| {
+            let list = matches!(source, SentimentSource::Members(_));
+            list && !text::is_sector(&mention.entity)
+        })
+    }
+
     /// The post as far as it is known without its probabilities.
     pub fn post(&self) -> &ScoredPost {
         &self.post
@@ -284,6 +293,7 @@ fn mean<'a>(mentions: impl Iterator<Item = &'a Mention>) -> Option<Sentiment> {
 mod tests {
     use super::*;
     use crate::config;
+    use crate::domain::EntityList;
     use crate::model::Model;
     use crate::text::Dictionary;
 
@@ -316,5 +326,38 @@ mod tests {
         assert_eq!(replay.event_time, replay.recorded_at);
         assert_eq!(read(None, None).id, "later:news:0:0");
         assert_eq!(read(Some("its-own"), Some("e:news:0:7")).id, "its-own");
+    }
+    #[test]
+    fn posts_about_a_configured_list_are_watched() {
+        let config = config::load(None, std::iter::empty()).unwrap();
+        let model = Model::open(&config.model).unwrap();
+        let list = EntityList {
+            id: "MINE".into(),
+            name: "Mine".into(),
+            entities: vec!["AAPL".into()],
+        };
+        let matcher = Arc::new(Matcher::new(&Dictionary::bundled(), &[list]).unwrap());
+        let reader = Reader::new(matcher, &[], &model, &config.score.languages);
+        let watched = |text: &str| {
+            let post = Post {
+                text: Some(text.into()),
+                ..Post::default()
+            };
+            let receipt = Receipt {
+                origin: "e:news:0:0".parse().unwrap(),
+                first_origin: None,
+                source: "news".into(),
+                recorded_at: None,
+                received_at: Timestamp::from_millis(0),
+            };
+            let reading = reader.read(post, receipt);
+            assert!(!reading.post().mentions.is_empty(), "{text}");
+            reading.is_watched()
+        };
+        assert!(watched("$AAPL cuts its outlook"));
+        assert!(
+            !watched("$MSFT cuts its outlook"),
+            "a sector is no watch list"
+        );
     }
 }

@@ -347,10 +347,12 @@ impl ReadStage {
             return Ok(());
         }
         let texts = reading.texts().to_vec();
+        let urgent = reading.is_watched();
         let model = self.encoder.model().clone();
         let epoch = self.epoch.clone();
         self.encoder.submit(
             texts,
+            urgent,
             Box::new(move |result| {
                 let output = match result {
                     Ok(sentiments) => {

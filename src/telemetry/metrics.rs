@@ -10,7 +10,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-/// Tokens of a batch, padding included: 16 to 16,384.
+/// Tokens of a batch: 16 to 16,384.
 const TOKENS: &[f64] = &[
     16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16_384.0,
 ];
@@ -40,6 +40,7 @@ pub struct Metrics {
     /// Posts sent to the dead letters, by reason ([`crate::domain::DecodeError::reason`]).
     pub posts_rejected: Family<IntCounterVec, 1>,
     posts_unsupported_language: Family<IntCounterVec, 1>,
+    cache_lookups: Family<IntCounterVec, 1>,
     /// Entities found in posts.
     pub mentions_matched: IntCounter,
     /// Mentions that came after their window had closed.
@@ -133,6 +134,11 @@ impl Metrics {
                 "squall_posts_unsupported_language_total",
                 "Posts stored, but not scored, because the model does not know their language.",
                 ["lang"],
+            ),
+            cache_lookups: all.counters(
+                "squall_cache_lookups_total",
+                "Texts whose score was known (hit) or computed (miss).",
+                ["outcome"],
             ),
             mentions_matched: all.add(IntCounter::new(
                 "squall_mentions_matched_total",
@@ -246,6 +252,12 @@ impl Metrics {
             ),
             registry: all.0,
         }
+    }
+
+    /// Counts texts whose score was known, and those that were computed.
+    pub fn count_cache(&self, hits: usize, misses: usize) {
+        self.cache_lookups.with(["hit"]).inc_by(hits as u64);
+        self.cache_lookups.with(["miss"]).inc_by(misses as u64);
     }
 
     /// Counts a post whose language (ISO 639-1, empty where unknown) the model does not know. Whatever is no such

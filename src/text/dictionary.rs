@@ -8,6 +8,11 @@ use std::io::Read;
 /// Ids that begin so name the lists of sectors.
 pub(super) const SECTOR_PREFIX: &str = "sector:";
 
+/// Whether an id is that of a sector's list, which squall makes of the dictionary.
+pub fn is_sector(id: &EntityId) -> bool {
+    id.as_str().starts_with(SECTOR_PREFIX)
+}
+
 const REQUIRED: [&str; 5] = ["id", "name", "aliases", "sector", "kind"];
 const OPTIONAL: [&str; 6] = [
     "isin",

@@ -16,7 +16,7 @@ mod signature;
 mod tickers;
 mod vocabulary;
 
-pub use dictionary::{Dictionary, DictionaryError};
+pub use dictionary::{Dictionary, DictionaryError, is_sector};
 pub use language::language;
 pub use matcher::{Found, Matcher, MatcherError};
 pub use normalise::normalise;

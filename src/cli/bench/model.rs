@@ -1,16 +1,28 @@
-//! `squall bench model`: how many texts a second, tokenisation included.
+//! `squall bench model`: how fast texts are scored, tokenisation included, and what the processor could do at most.
 
-use crate::config::Config;
+mod report;
+
+use crate::config::{Config, ModelConfig, Precision};
 use crate::connect::{Lines, MAX_LINE_BYTES};
-use crate::domain::Post;
-use crate::model::{Model, Tokens};
+use crate::domain::{Label, Post};
+use crate::model::{Model, Tokens, multiplications_per_second};
 use anyhow::{Context as _, bail};
+use report::{Length, Row};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-/// Measure scoring.
+/// Texts encoded and scored together.
+const CHUNK: usize = 256;
+
+/// Single texts whose time is taken.
+const SINGLE: usize = 500;
+
+/// Tokens of the texts that show what length costs.
+const LENGTHS: [usize; 5] = [32, 64, 128, 256, 512];
+
+/// Measure scoring: throughput and agreement of each precision, a single text's time, what length costs.
 #[derive(Debug, clap::Args)]
 pub(super) struct ModelBench {
     /// JSON Lines file of posts
@@ -25,6 +37,9 @@ pub(super) struct ModelBench {
     /// Rounds after the first, which does not count; their median is printed
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
+    /// The configured precision only
+    #[arg(long)]
+    quick: bool,
     /// Command of a peer, run afterwards; its output must have `N texts/s`, and the ratio is printed
     #[arg(long, value_name = "COMMAND")]
     peer: Option<String>,
@@ -37,17 +52,76 @@ pub(super) fn run(args: &ModelBench, config: &Config) -> anyhow::Result<()> {
         config.source.clone_from(model);
     }
     let texts = texts(args)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", super::machine())?;
+
+    // The configured precision first, and by itself: its memory is what counts.
     let model = Model::open(&config)?;
-    let tokenizer = model.tokenizer();
+    let (first, labels) = throughput(&model, config.precision, &texts, args.rounds)?;
+    let resident = report::resident_bytes();
+    let single = single(&model, &texts)?;
+    let lengths = lengths(&model)?;
+    let rate = first.texts_per_second;
+    let mut rows = vec![first];
+    let mut all_labels = vec![labels];
+    drop(model);
+    let others = [Precision::Int8, Precision::Bf16, Precision::F32];
+    for precision in others
+        .into_iter()
+        .filter(|other| !args.quick && *other != config.precision)
+    {
+        let other = Model::open(&ModelConfig {
+            precision,
+            ..config.clone()
+        })?;
+        let (row, labels) = throughput(&other, precision, &texts, args.rounds)?;
+        rows.push(row);
+        all_labels.push(labels);
+    }
+    if let Some(full) = rows.iter().position(|row| row.precision == Precision::F32) {
+        for (row, labels) in rows.iter_mut().zip(&all_labels) {
+            let same = labels.iter().zip(&all_labels[full]).filter(|(a, b)| a == b);
+            row.agreement = Some(same.count() as f64 / texts.len() as f64);
+        }
+    }
+    report::print(&mut out, &rows, &single, &lengths, resident)?;
+    out.flush()?;
+    if let Some(peer) = &args.peer {
+        let theirs = run_peer(peer, &mut out)?;
+        for row in &rows {
+            writeln!(
+                out,
+                "ratio of {} to the peer: {:.2}",
+                report::name(row.precision),
+                row.texts_per_second / theirs
+            )?;
+        }
+        writeln!(out, "ratio: {:.2}", rate / theirs)?;
+    }
+    Ok(())
+}
+
+/// Texts and tokens a second, and each text's label.
+fn throughput(
+    model: &Model,
+    precision: Precision,
+    texts: &[String],
+    rounds: usize,
+) -> anyhow::Result<(Row, Vec<Label>)> {
     let mut seconds = Vec::new();
-    let mut tokens = 0;
-    for round in 0..=args.rounds.max(1) {
+    let (mut tokens, mut labels) = (0, Vec::new());
+    for round in 0..=rounds.max(1) {
+        (tokens, labels) = (0, Vec::with_capacity(texts.len()));
         let begun = Instant::now();
-        tokens = 0;
-        for chunk in texts.chunks(256) {
-            let encoded = tokenizer.encode_all(chunk);
+        for chunk in texts.chunks(CHUNK) {
+            let encoded = model.tokenizer().encode_all(chunk);
             tokens += encoded.iter().map(Tokens::len).sum::<usize>();
-            model.classify(&encoded)?;
+            labels.extend(
+                model
+                    .classify(&encoded)?
+                    .iter()
+                    .map(|sentiment| sentiment.label()),
+            );
         }
         if round > 0 {
             seconds.push(begun.elapsed().as_secs_f64());
@@ -55,33 +129,65 @@ pub(super) fn run(args: &ModelBench, config: &Config) -> anyhow::Result<()> {
     }
     seconds.sort_by(f64::total_cmp);
     let median = seconds[seconds.len() / 2];
-    let rate = texts.len() as f64 / median;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", super::machine())?;
-    writeln!(
-        out,
-        "squall {} ({}): {rate:.1} texts/s, {:.0} tokens/s",
-        model.name(),
-        model.arithmetic(),
-        tokens as f64 / median
-    )?;
-    out.flush()?;
-    if let Some(peer) = &args.peer {
-        let output = Command::new("sh")
-            .args(["-c", peer])
-            .output()
-            .context("--peer: cannot be run")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let Some(theirs) = texts_per_second(&text) else {
-            bail!(
-                "--peer: its output has no 'N texts/s':\n{text}{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        };
-        write!(out, "{text}")?;
-        writeln!(out, "ratio: {:.2}", rate / theirs)?;
+    let tokens_per_second = tokens as f64 / median;
+    let row = Row {
+        model: format!("{} ({})", model.name(), model.arithmetic()),
+        precision,
+        texts_per_second: texts.len() as f64 / median,
+        tokens_per_second,
+        agreement: None,
+        multiplications: tokens_per_second * model.multiplications_per_token(),
+        most: multiplications_per_second(precision),
+    };
+    Ok((row, labels))
+}
+
+/// Milliseconds that each of the first texts takes by itself, from text to sentiment, in ascending order.
+fn single(model: &Model, texts: &[String]) -> anyhow::Result<Vec<f64>> {
+    let mut milliseconds = Vec::new();
+    for text in texts.iter().take(SINGLE) {
+        let begun = Instant::now();
+        model.classify(&[model.tokenizer().encode(text)])?;
+        milliseconds.push(begun.elapsed().as_secs_f64() * 1e3);
     }
-    Ok(())
+    milliseconds.sort_by(f64::total_cmp);
+    Ok(milliseconds)
+}
+
+/// What a token costs in texts of some lengths, as far as the model takes them.
+fn lengths(model: &Model) -> anyhow::Result<Vec<Length>> {
+    let long = model
+        .tokenizer()
+        .encode(&"acme cuts its outlook ".repeat(500))
+        .0;
+    let mut lengths = Vec::new();
+    for tokens in LENGTHS.into_iter().filter(|tokens| *tokens <= long.len()) {
+        let texts = vec![Tokens(long[..tokens].to_vec()); 8192 / tokens];
+        let begun = Instant::now();
+        model.classify(&texts)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        lengths.push(Length {
+            tokens,
+            tokens_per_second: (texts.len() * tokens) as f64 / seconds,
+        });
+    }
+    Ok(lengths)
+}
+
+fn run_peer(peer: &str, out: &mut impl std::io::Write) -> anyhow::Result<f64> {
+    let output = Command::new("sh")
+        .args(["-c", peer])
+        .output()
+        .context("--peer: cannot be run")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let Some(theirs) = texts_per_second(&text) else {
+        bail!(
+            "--peer: its output has no 'N texts/s':\n{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    write!(out, "{text}")?;
+    Ok(theirs)
 }
 
 fn texts(args: &ModelBench) -> anyhow::Result<Vec<String>> {

@@ -1,6 +1,6 @@
 //! One layer of the encoder.
 
-use super::{Memory, Rows, Tensors};
+use super::{Memory, Names, Rows, Tensors};
 use crate::model::folder::{Activation, Shape};
 use crate::model::kernels::{
     Epilogue, Format, Heads, Level, Packed, Strided, attention, normalise, product,
@@ -47,20 +47,25 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    pub(super) fn take(tensors: &Tensors, shape: &Shape, format: Format) -> Result<Self, String> {
+    pub(super) fn take(
+        tensors: &Tensors,
+        names: &Names,
+        shape: &Shape,
+        format: Format,
+    ) -> Result<Self, String> {
         let (width, inner) = (shape.hidden_size, shape.intermediate_size);
         let heads = Heads {
             count: shape.num_attention_heads,
             width: width / shape.num_attention_heads,
         };
-        let own = tensors.within("attention.self");
-        let (mut queries, mut queries_bias) = own.linear("query", width, width)?;
+        let [query, key, value] = names.attention;
+        let (mut queries, mut queries_bias) = tensors.linear(query, width, width)?;
         let scale = 1.0 / (heads.width as f32).sqrt();
         for number in queries.iter_mut().chain(&mut queries_bias) {
             *number *= scale;
         }
-        let (mut keys_values, mut keys_values_bias) = own.linear("key", width, width)?;
-        let (values, values_bias) = own.linear("value", width, width)?;
+        let (mut keys_values, mut keys_values_bias) = tensors.linear(key, width, width)?;
+        let (values, values_bias) = tensors.linear(value, width, width)?;
         keys_values.extend(values);
         keys_values_bias.extend(values_bias);
         let packed = |name: &str, inputs, outputs| -> Result<Packed, String> {
@@ -71,16 +76,24 @@ impl Layer {
             heads,
             queries: Packed::new(format, width, &queries, Some(&queries_bias)),
             keys_values: Packed::new(format, width, &keys_values, Some(&keys_values_bias)),
-            attended: packed("attention.output.dense", width, width)?,
-            attended_norm: Norm::take(&tensors.within("attention.output.LayerNorm"), shape)?,
-            inner: packed("intermediate.dense", width, inner)?,
+            attended: packed(names.attended, width, width)?,
+            attended_norm: Norm::take(&tensors.within(names.attended_norm), shape)?,
+            inner: packed(names.inner, width, inner)?,
             activation: match shape.hidden_act {
                 Activation::Gelu => Epilogue::Gelu,
                 Activation::Relu => Epilogue::Relu,
             },
-            outer: packed("output.dense", inner, width)?,
-            outer_norm: Norm::take(&tensors.within("output.LayerNorm"), shape)?,
+            outer: packed(names.outer, inner, width)?,
+            outer_norm: Norm::take(&tensors.within(names.outer_norm), shape)?,
         })
+    }
+
+    /// Products of numbers for each token; in the last layer for one that is not asked for.
+    pub(super) fn multiplications(&self, last: bool) -> usize {
+        let all = [&self.queries, &self.attended, &self.inner, &self.outer];
+        let of = |packed: &Packed| packed.inputs() * packed.outputs();
+        let asked: usize = all.into_iter().map(of).sum();
+        of(&self.keys_values) + if last { 0 } else { asked }
     }
 
     /// The layer's hidden states in place of those before it; with `only`, of these rows alone.

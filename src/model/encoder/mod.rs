@@ -4,22 +4,24 @@
 //! to, and attention looks at the rows of one text at a time. In the last layer only what is asked for is computed.
 
 mod layers;
+mod names;
 mod tensors;
 
 use super::folder::Shape;
 use super::kernels::{Format, Level, Operand, Scratch};
 use layers::{Layer, Norm};
+use names::Names;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 pub(super) use tensors::Tensors;
 
-/// BERT (Devlin et al., 2018, arXiv:1810.04805), up to its last hidden states.
+/// A BERT-like encoder, up to its last hidden states.
 pub(super) struct Encoder {
     level: Level,
     format: Format,
     width: usize,
     words: Vec<f32>,
-    /// Position and token type 0 together.
+    /// Position and token type 0 together, from a text's first token on.
     positions: Vec<f32>,
     norm: Norm,
     layers: Vec<Layer>,
@@ -58,9 +60,10 @@ struct Memory {
 }
 
 impl Encoder {
-    /// Takes the tensors of a BERT of the given shape, and packs them for products in `format`.
+    /// Takes the tensors of an encoder of the given shape, and packs them for products in `format`.
     pub(super) fn take(tensors: &Tensors, shape: &Shape, format: Format) -> Result<Self, String> {
-        let embeddings = tensors.within("bert.embeddings");
+        let names = Names::of(shape.family);
+        let embeddings = tensors.within(names.embeddings);
         let width = shape.hidden_size;
         let table = |name: &str, rows| {
             embeddings
@@ -68,7 +71,11 @@ impl Encoder {
                 .take("weight", &[rows, width])
         };
         let mut positions = table("position", shape.max_position_embeddings)?;
-        let types = table("token_type", shape.type_vocab_size)?;
+        positions.drain(..shape.first_position().min(shape.max_position_embeddings) * width);
+        let types = match shape.type_vocab_size {
+            0 => vec![0.0; width],
+            types => table("token_type", types)?,
+        };
         for row in positions.chunks_exact_mut(width) {
             for (position, kind) in row.iter_mut().zip(&types) {
                 *position += kind;
@@ -76,8 +83,8 @@ impl Encoder {
         }
         let layers = 0..shape.num_hidden_layers;
         let layers = layers.map(|layer| {
-            let tensors = tensors.within(&format!("bert.encoder.layer.{layer}"));
-            Layer::take(&tensors, shape, format)
+            let tensors = tensors.within(&format!("{}.{layer}", names.layers));
+            Layer::take(&tensors, &names, shape, format)
         });
         Ok(Self {
             level: Level::best(),
@@ -94,6 +101,15 @@ impl Encoder {
     /// The format of its products.
     pub(super) fn format(&self) -> Format {
         self.format
+    }
+
+    /// Products of numbers in its matrix products for each token, but for those of the tokens asked for.
+    pub(super) fn multiplications_per_token(&self) -> f64 {
+        let last = self.layers.len().saturating_sub(1);
+        let layers = self.layers.iter().enumerate();
+        layers
+            .map(|(index, layer)| layer.multiplications(index == last))
+            .sum::<usize>() as f64
     }
 
     /// What the processor computes it with.

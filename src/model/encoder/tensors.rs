@@ -39,7 +39,7 @@ impl<'a> Tensors<'a> {
         let read = || self.0.get(shape, name)?.flatten_all()?.to_vec1::<f32>();
         let numbers = read().map_err(|e| {
             let e = first_line(&e);
-            format!("{e}: not the weights of a BERT sequence classifier of config.json's shape, fetch the model again")
+            format!("{e}: not the weights of a sequence classifier of config.json's shape, fetch the model again")
         })?;
         match numbers.iter().all(|number| number.is_finite()) {
             true => Ok(numbers),

@@ -58,6 +58,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use crate::config::Precision;
 pub(super) use attention::{Heads, Scratch, Strided, attention};
 pub(super) use product::{Epilogue, Operand, Packed, product};
 pub(super) use rows::normalise;
@@ -74,6 +75,15 @@ pub(super) enum Format {
 }
 
 impl Format {
+    /// That of a precision in the configuration.
+    pub(super) fn of(precision: Precision) -> Self {
+        match precision {
+            Precision::Int8 => Self::Int8,
+            Precision::Bf16 => Self::Bf16,
+            Precision::F32 => Self::F32,
+        }
+    }
+
     /// Its name, for people.
     pub(super) fn name(self) -> &'static str {
         match self {
