@@ -69,6 +69,7 @@ use volume::Volume;
 use watermark::Watermark;
 
 /// What follows from a record.
+#[expect(clippy::large_enum_variant, reason = "each is moved once and sent")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// An alert opens, worsens, resolves or is retracted.

@@ -63,6 +63,10 @@ pub struct ScoredPost {
 }
 
 /// `squall.mentions`: what DETECT sees, in the order in which SCORE released it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is what most of them are"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum DetectionRecord {

@@ -149,7 +149,9 @@ mod tests {
     #[test]
     fn a_comparison_counts_what_only_one_gets_right() {
         let these: Vec<Prediction> = (0..100).map(|i| prediction(i, i < 90)).collect();
-        let others: Vec<Prediction> = (0..100).map(|i| prediction(i, i >= 5 && i < 80)).collect();
+        let others: Vec<Prediction> = (0..100)
+            .map(|i| prediction(i, (5..80).contains(&i)))
+            .collect();
         let comparison = compare(&these, &others, "m").unwrap();
         assert_eq!((comparison.only_this, comparison.only_other), (15, 0));
         assert!((comparison.difference - 0.15).abs() < 1e-9);

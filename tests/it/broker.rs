@@ -252,6 +252,7 @@ async fn a_held_partition_waits_alone_and_goes_on_where_it_stopped() {
     let commits = consumer.commits();
     send_all(&producer, 0..20, 10).await;
     let mut numbers = [Vec::new(), Vec::new()];
+    let mut assignments = [0, 0];
     let mut held = None;
     while numbers[1].len() < 510 || numbers[0].len() < 510 {
         let Some(event) = consumer.next().await else {
@@ -262,12 +263,13 @@ async fn a_held_partition_waits_alone_and_goes_on_where_it_stopped() {
         };
         let partition = record.partition as usize;
         numbers[partition].push(number(&record));
+        assignments[partition] = record.assignment;
         if held.is_none() && numbers.iter().all(|numbers| numbers.len() == 10) {
-            commits.hold(&record.topic, 0, record.assignment, true);
+            commits.hold(&record.topic, 0, assignments[0], true);
             // An assignment that is none is not listened to.
-            commits.hold(&record.topic, 1, record.assignment + 100, true);
-            held = Some((record.topic.clone(), record.assignment));
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            commits.hold(&record.topic, 1, assignments[1] + 100, true);
+            held = Some((record.topic.clone(), assignments[0]));
+            tokio::time::sleep(Duration::from_secs(3)).await;
             send_all(&producer, 20..1020, 10).await;
         }
         if numbers[1].len() == 510 && numbers[0].len() == 10 {

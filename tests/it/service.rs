@@ -198,7 +198,7 @@ fn quiet_hours() -> Vec<u8> {
     lines.collect::<String>().into_bytes()
 }
 
-const BAD_NEWS: [&str; 20] = [
+const BAD_NEWS: [&str; 40] = [
     "Boeing shares plunge 20% after fatal accident",
     "Boeing sinks as regulators open a fraud probe",
     "Boeing slashes outlook, losses widen sharply",
@@ -219,6 +219,26 @@ const BAD_NEWS: [&str; 20] = [
     "Boeing plunges again, worst day in decades",
     "Boeing rating cut by Moody's on weak cash flow",
     "Boeing stock halted after steep selloff",
+    "Boeing chief quits at once as losses mount",
+    "Boeing defaults on a loan, creditors gather",
+    "Regulator bans Boeing deliveries after cracks are found",
+    "Boeing recalls every freighter over a fatal defect",
+    "Auditor resigns from Boeing, citing fraud",
+    "Boeing workers strike, output stops everywhere",
+    "Rating agency cuts Boeing deep into junk",
+    "Boeing warns it may not survive the year",
+    "Court fines Boeing three billion for deceit",
+    "Boeing loses its largest contract to a rival",
+    "Hackers steal Boeing secrets, share price collapses",
+    "Boeing halts payments to suppliers as cash runs out",
+    "Explosion destroys a Boeing plant, many dead",
+    "Boeing withdraws guidance, investors flee",
+    "Boeing sued by pension funds over hidden losses",
+    "Boeing files for bankruptcy protection",
+    "Boeing crash kills hundreds, fleet banned in Europe",
+    "Boeing admits falsified safety records",
+    "Lenders refuse Boeing new money",
+    "Boeing closes two factories and fires thousands",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,10 +321,11 @@ fn an_alert_that_is_open_when_the_service_ends_goes_on_after_the_next_start() {
     let before = setup.count(messages);
 
     let service = Service::start(&setup);
-    burst(10..20);
+    // Many more: what goes on tells of itself ever less often.
+    burst(10..40);
     until("it is updated", || setup.count(messages) > before);
     service.stop();
-    assert_eq!(setup.count(POSTS), 200);
+    assert_eq!(setup.count(POSTS), 220);
     assert_eq!((setup.count(opened), setup.count(lives)), (1, 1));
 }
 

@@ -31,6 +31,15 @@ struct Process {
     running: JoinHandle<Result<(), RoleError>>,
 }
 
+fn sentiment(negative: bool) -> Sentiment {
+    let (negative, neutral) = if negative { (0.9, 0.05) } else { (0.05, 0.9) };
+    Sentiment {
+        negative,
+        neutral,
+        positive: 0.05,
+    }
+}
+
 impl Desk {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -77,8 +86,8 @@ impl Desk {
         }
     }
 
-    /// Writes mentions of posts `from` to `to`, ten minutes apart, each with its progress. After the first 200 they come
-    /// every three seconds, so that alerts open.
+    /// Writes mentions of posts `from` to `to`, ten minutes apart and one in four negative, each with its progress. After
+    /// the first 200 they come every three seconds and all are negative, so that alerts open.
     async fn write(&self, from: i64, to: i64) {
         let source = |partition| SourcePartition {
             epoch: "1".into(),
@@ -110,11 +119,7 @@ impl Desk {
                 author: Some(format!("author-{n}")),
                 event_time: at,
                 received_at: at,
-                sentiment: Some(Sentiment {
-                    negative: 0.9,
-                    neutral: 0.05,
-                    positive: 0.05,
-                }),
+                sentiment: Some(sentiment(n >= 200 || n % 4 == 0)),
                 relevance: 1.0,
                 signature: (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
                 title: format!("Headline {n}"),
@@ -253,30 +258,30 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_takes_over_goes_on_where_the_one_before_was() {
     let desk = Desk::new();
-    desk.write(0, 230).await;
+    desk.write(0, 290).await;
     let first = desk.start(Arc::new(desk.state()));
     until("alerts open", async || {
         !desk.read(topics::ALERTS).await.is_empty()
     })
     .await;
     // It dies with a part of what it has decided not saved.
-    desk.write(230, 260).await;
+    desk.write(290, 320).await;
     first.running.abort();
     let _ = first.running.await;
     let second = desk.start(Arc::new(desk.state()));
-    desk.write(260, 290).await;
+    desk.write(320, 350).await;
     // A third joins, and takes a partition from the second, which goes on with the other.
     let third = desk.start(Arc::new(desk.state()));
-    desk.write(290, 400).await;
+    desk.write(350, 460).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     second.stop().await;
-    desk.write(400, 420).await;
+    desk.write(460, 480).await;
     let all_told = async || {
         let read = desk.read(topics::CLUSTERS).await.into_iter();
         read.map(|(_, _, cluster)| cluster)
             .collect::<BTreeSet<_>>()
             .len()
-            == 420
+            == 480
     };
     until(
         "the third has the partition of the second, and every mention",
@@ -333,7 +338,7 @@ async fn without_its_state_it_waits_says_so_and_commits_nothing() {
         away: AtomicBool::new(true),
         put: Mutex::default(),
     });
-    desk.write(0, 230).await;
+    desk.write(0, 290).await;
     let process = desk.start(state.clone());
     let in_trouble = async || {
         process
@@ -357,7 +362,7 @@ async fn without_its_state_it_waits_says_so_and_commits_nothing() {
     // Away while it works: nothing is committed until it is back.
     state.away.store(true, Ordering::Relaxed);
     state.put.lock().unwrap().clear();
-    desk.write(230, 420).await;
+    desk.write(290, 480).await;
     until("it says so again", in_trouble).await;
     assert!(state.put.lock().unwrap().is_empty());
     state.away.store(false, Ordering::Relaxed);

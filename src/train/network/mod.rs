@@ -128,15 +128,14 @@ impl Pass {
     }
 }
 
-/// Logits of a batch's documents and entities, in its order: negative, neutral, positive.
+/// Logits of documents and of entities: negative, neutral, positive each.
+pub type Logits = (Vec<[f32; 3]>, Vec<[f32; 3]>);
+
+/// Logits of a batch's documents and entities, in its order.
 ///
 /// # Errors
 /// When the weights do not have the shape.
-pub fn logits(
-    shape: &Shape,
-    weights: &[Tensor],
-    batch: &Batch,
-) -> Result<(Vec<[f32; 3]>, Vec<[f32; 3]>)> {
+pub fn logits(shape: &Shape, weights: &[Tensor], batch: &Batch) -> Result<Logits> {
     let hidden = if on_cpu(weights) {
         fused::forward(shape, weights, batch, Dropout::NONE)?.hidden
     } else {

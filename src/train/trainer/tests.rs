@@ -1,6 +1,7 @@
 //! Whole runs of a tiny model.
 
 use super::*;
+use crate::domain::Label;
 use crate::model::{Model, testing};
 
 /// A base, data and a folder for the model.
@@ -77,6 +78,11 @@ impl Bench {
     }
 }
 
+/// An entity that is named once.
+fn one(name: std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
+    vec![name]
+}
+
 /// Runs until after a step.
 fn killed_at(run: &Run, last: usize) -> std::thread::Result<Result<Outcome, TrainError>> {
     let go = || {
@@ -97,7 +103,8 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 fn a_model_learns_and_the_folder_scores_as_it_did_in_training() {
     let bench = Bench::new();
     let run = Run {
-        epochs: 60,
+        epochs: 200,
+        dropout: 0.0,
         ..bench.run("out")
     };
     let outcome = run.go(&mut |_| {}).unwrap();
@@ -112,12 +119,10 @@ fn a_model_learns_and_the_folder_scores_as_it_did_in_training() {
     let model = Model::open(&testing::model_config(run.out.to_string_lossy())).unwrap();
     assert!(model.knows_entities());
     let text = "acme cuts a profit";
-    let passages = model.tokenizer().passages(text, &[vec![0..4]], 1);
+    let passages = model.tokenizer().passages(text, &[one(0..4)], 1);
     let scored = &model.score(&passages).unwrap()[0];
-    assert!(
-        scored.document.negative > 0.5 && scored.entities[0].negative > 0.5,
-        "{scored:?}"
-    );
+    let labels = [scored.document.label(), scored.entities[0].label()];
+    assert_eq!(labels, [Label::Negative; 2], "{scored:?}");
 
     // The same logits, computed by the engine of inference and by the network of training.
     let base = Base::read(&run.out, 0, &Device::Cpu).unwrap();
@@ -220,17 +225,27 @@ fn lora_learns_little_and_leaves_the_embeddings() {
         .unwrap();
     let run = Run {
         method: Method::Lora { rank: 2 },
-        epochs: 40,
+        epochs: 150,
+        dropout: 0.0,
         ..bench.run("lora")
     };
-    let outcome = run.go(&mut |event| count(&mut narrow, event)).unwrap();
+    let mut losses = Vec::new();
+    run.go(&mut |event| {
+        count(&mut narrow, event);
+        if let Event::Step { loss, .. } = event {
+            losses.push(*loss);
+        }
+    })
+    .unwrap();
     assert!(narrow < all, "{narrow} of {all}");
     let (base, made) = (testing_weights(&bench), bench.weights("lora"));
     let words = "bert.embeddings.word_embeddings.weight";
     assert_eq!(values(&base[words]), values(&made[words]));
     let query = "bert.encoder.layer.0.attention.self.query.weight";
     assert_ne!(values(&base[query]), values(&made[query]));
-    assert!(outcome.report.documents.unwrap().accuracy > 0.6);
+    let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+    let (first, last) = (mean(&losses[..10]), mean(&losses[losses.len() - 10..]));
+    assert!(last < 0.9 * first, "{first} became {last}");
 }
 
 fn testing_weights(bench: &Bench) -> std::collections::HashMap<String, Tensor> {
