@@ -188,19 +188,14 @@ fn bar() -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{EndpointConfig, Secret, load};
-    use crate::domain::Severity;
+    use crate::config::{EndpointConfig, load};
 
     #[test]
     fn the_demo_sends_nothing_to_the_users_endpoints_and_brokers() {
         let mut config = load(None, std::iter::empty()).unwrap();
         config.kafka.brokers = "host:9092".into();
-        config.endpoints.push(EndpointConfig {
-            name: "desk".into(),
-            url: Secret::new("https://example.com"),
-            secrets: Vec::new(),
-            min_severity: Severity::Warning,
-        });
+        let desk = EndpointConfig::new("desk", "https://example.com", Vec::new());
+        config.endpoints.push(desk);
         stage(&mut config);
         assert!(config.endpoints.is_empty());
         assert_eq!(config.kafka.brokers, EMBEDDED);

@@ -189,9 +189,25 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
         "notify.in_flight: must be at least 1, and one for each of the endpoints",
     );
     require(
-        notify.retry_delay <= notify.retry_delay_max,
-        "notify.retry_delay: must not be longer than notify.retry_delay_max",
+        !notify.retry_waits.is_empty() && notify.retry_waits.len() <= 100,
+        "notify.retry_waits: must be 1 to 100 waits: write them like [\"5s\", \"5m\"]",
     );
+    require(
+        !notify.disable_after.is_zero(),
+        "notify.disable_after: must not be zero: an endpoint would be disabled by its first failure",
+    );
+    for endpoint in &config.endpoints {
+        let rate = endpoint.per_second.unwrap_or(1.0);
+        require(
+            endpoint.in_flight != Some(0)
+                && rate.is_finite()
+                && (0.001..=100_000.0).contains(&rate),
+            &format!(
+                "endpoints '{}': in_flight must be at least 1, per_second from 0.001 to 100000",
+                endpoint.name
+            ),
+        );
+    }
     unique(
         config
             .endpoints
@@ -236,15 +252,17 @@ fn too_large(config: &Config) -> Vec<String> {
         ("detect.max_hold", detect.max_hold),
         ("detect.max_alert_age", detect.max_alert_age),
         ("notify.timeout", notify.timeout),
-        ("notify.retry_delay", notify.retry_delay),
-        ("notify.retry_delay_max", notify.retry_delay_max),
+        ("notify.disable_after", notify.disable_after),
     ];
+    let waits = notify.retry_waits.iter();
+    let durations = durations
+        .into_iter()
+        .chain(waits.map(|wait| ("notify.retry_waits", *wait)));
     let numbers = numbers
         .iter()
         .filter(|(_, value, most)| value > most)
         .map(|(key, _, most)| format!("{key}: must be at most {most}"));
     let durations = durations
-        .iter()
         .filter(|(_, value)| *value > LONGEST)
         .map(|(key, _)| format!("{key}: must be at most 366 days (8784h)"));
     numbers.chain(durations).collect()

@@ -6,6 +6,7 @@ mod client_keys;
 pub mod duration;
 mod environment;
 mod load;
+pub mod network;
 mod secret;
 mod sections;
 

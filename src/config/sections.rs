@@ -1,8 +1,9 @@
 //! One struct a section of `squall.toml`. What each key means stands in that file, which is compiled in
 //! and holds the defaults; here are only the types.
 
-use super::{Secret, duration};
+use super::{Secret, duration, network};
 use crate::domain::{Campaign, EntityList, Severity};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -164,11 +165,13 @@ pub struct NotifyConfig {
     #[serde(with = "duration")]
     pub timeout: Duration,
     pub attempts: u32,
+    #[serde(with = "duration::list")]
+    pub retry_waits: Vec<Duration>,
     #[serde(with = "duration")]
-    pub retry_delay: Duration,
-    #[serde(with = "duration")]
-    pub retry_delay_max: Duration,
+    pub disable_after: Duration,
     pub in_flight: usize,
+    #[serde(with = "network")]
+    pub allow: Vec<IpNet>,
 }
 
 /// `[[endpoints]]`
@@ -181,6 +184,24 @@ pub struct EndpointConfig {
     pub secrets: Vec<Secret>,
     #[serde(default = "lowest")]
     pub min_severity: Severity,
+    #[serde(default)]
+    pub in_flight: Option<usize>,
+    #[serde(default)]
+    pub per_second: Option<f64>,
+}
+
+impl EndpointConfig {
+    /// An endpoint of which only this is configured.
+    pub fn new(name: &str, url: impl Into<String>, secrets: Vec<Secret>) -> Self {
+        Self {
+            name: name.into(),
+            url: Secret::new(url),
+            secrets,
+            min_severity: lowest(),
+            in_flight: None,
+            per_second: None,
+        }
+    }
 }
 
 /// `[api]`

@@ -121,6 +121,11 @@ impl AlertKind {
         }
     }
 
+    /// Whether the alert goes on.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Opened | Self::Updated)
+    }
+
     /// The word shown to people.
     pub fn name(self) -> &'static str {
         match self {
@@ -156,7 +161,7 @@ pub fn message_id(alert_id: &str, kind: AlertKind, revision: u32) -> String {
 }
 
 /// First 24 hexadecimal digits of SHA-256 over the parts, each ended by a zero byte.
-fn hash(parts: &[&str]) -> String {
+pub fn hash(parts: &[&str]) -> String {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(part.as_bytes());

@@ -39,6 +39,8 @@ pub enum Outcome {
     /// The alert was older than `detect.max_alert_age`: no attempt was made.
     #[serde(rename = "too_old")]
     TooOld,
+    /// The endpoint has failed for days and is disabled: no further attempt is made.
+    Disabled,
 }
 
 impl Outcome {
@@ -49,6 +51,7 @@ impl Outcome {
             Self::Failed => "failed",
             Self::Gone => "gone",
             Self::TooOld => "too_old",
+            Self::Disabled => "disabled",
         }
     }
 }

@@ -15,7 +15,7 @@ mod sentiment;
 mod time;
 
 pub use alert::{
-    AlertKind, AlertMessage, Evidence, Expected, Observed, Severity, SpikeWindow, alert_id,
+    AlertKind, AlertMessage, Evidence, Expected, Observed, Severity, SpikeWindow, alert_id, hash,
     message_id,
 };
 pub use campaign::{Campaign, CampaignId};

@@ -1,6 +1,7 @@
 //! Sending a body to an endpoint, and what follows of the answer.
 
 use super::endpoint::Endpoint;
+use super::guard::Guard;
 use super::retry;
 use crate::config::{EndpointConfig, NotifyConfig, duration};
 use crate::domain::{Outcome, Timestamp};
@@ -19,6 +20,7 @@ const KEPT_CHARS: usize = 200;
 pub struct Notifier {
     config: NotifyConfig,
     endpoints: Vec<Arc<Endpoint>>,
+    guard: Guard,
     client: Client,
 }
 
@@ -67,10 +69,12 @@ impl Notifier {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let client = client(config, &checked).map_err(|problem| vec![problem])?;
+        let guard = Guard::new(&config.allow);
+        let client = client(config, &guard, &checked).map_err(|problem| vec![problem])?;
         Ok(Self {
             config: config.clone(),
             endpoints: checked,
+            guard,
             client,
         })
     }
@@ -78,6 +82,11 @@ impl Notifier {
     /// The endpoints, in the order of the configuration.
     pub fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
+    }
+
+    /// What may be connected to.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// The endpoint of that name, if it is configured.
@@ -111,7 +120,6 @@ impl Notifier {
         };
         let made = before.saturating_add(1);
         let next = if failure.status == Some(StatusCode::GONE) {
-            endpoint.set_gone();
             Next::End(Outcome::Gone)
         } else if made >= self.config.attempts {
             Next::End(Outcome::Failed)
@@ -134,6 +142,13 @@ impl Notifier {
         id: &str,
         body: &[u8],
     ) -> Result<StatusCode, Failure> {
+        self.guard
+            .permit_host(endpoint.url())
+            .map_err(|problem| Failure {
+                status: None,
+                problem: format!("cannot connect: {problem}"),
+                retry_after: None,
+            })?;
         let timestamp = Timestamp::now().millis().div_euclid(1000);
         let response = self
             .client
@@ -175,10 +190,16 @@ impl Notifier {
 
 /// The client: no redirects, no proxy from the environment, one timeout from connecting to the end of the answer.
 /// The system's certificates are needed only where an endpoint is reached over TLS.
-fn client(config: &NotifyConfig, endpoints: &[Arc<Endpoint>]) -> Result<Client, String> {
+/// Names are resolved by the guard.
+fn client(
+    config: &NotifyConfig,
+    guard: &Guard,
+    endpoints: &[Arc<Endpoint>],
+) -> Result<Client, String> {
     let mut builder = Client::builder()
         .redirect(redirect::Policy::none())
         .no_proxy()
+        .dns_resolver(guard.clone())
         .timeout(config.timeout);
     if !endpoints
         .iter()

@@ -4,8 +4,8 @@ use super::sign::{SigningKey, signatures};
 use crate::config::EndpointConfig;
 use crate::domain::Severity;
 use reqwest::Url;
+use sha2::{Digest, Sha256};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A receiver of alerts. Neither Debug nor any message shows its keys, or more of its URL than scheme, host and
 /// port: path and query of a webhook address are often secrets themselves.
@@ -14,7 +14,16 @@ pub struct Endpoint {
     url: Url,
     keys: Vec<SigningKey>,
     min_severity: Severity,
-    gone: AtomicBool,
+    limit: Limit,
+}
+
+/// How much is sent to an endpoint at once, beside its share of all places.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Limit {
+    /// Attempts under way.
+    pub in_flight: Option<usize>,
+    /// Attempts begun a second.
+    pub per_second: Option<f64>,
 }
 
 impl Endpoint {
@@ -43,7 +52,10 @@ impl Endpoint {
                 url,
                 keys,
                 min_severity: config.min_severity,
-                gone: AtomicBool::new(false),
+                limit: Limit {
+                    in_flight: config.in_flight,
+                    per_second: config.per_second,
+                },
             }),
             _ => Err(problems
                 .into_iter()
@@ -62,13 +74,19 @@ impl Endpoint {
         severity >= self.min_severity
     }
 
-    /// Whether it has answered 410 Gone: then nothing more is sent to it by this process.
-    pub fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+    /// How much may be sent to it at once.
+    pub fn limit(&self) -> Limit {
+        self.limit
     }
 
-    pub(super) fn set_gone(&self) {
-        self.gone.store(true, Ordering::Relaxed);
+    /// Tells its address from another, and not what it is: 16 hexadecimal digits of a hash.
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(self.url.as_str());
+        digest
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     pub(super) fn url(&self) -> &Url {
@@ -123,12 +141,7 @@ mod tests {
     const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
     fn config(url: &str) -> EndpointConfig {
-        EndpointConfig {
-            name: "desk".into(),
-            url: Secret::new(url),
-            secrets: vec![Secret::new(SECRET)],
-            min_severity: Severity::Warning,
-        }
+        EndpointConfig::new("desk", url, vec![Secret::new(SECRET)])
     }
 
     #[test]

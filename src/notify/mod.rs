@@ -7,11 +7,15 @@
 
 mod deliver;
 mod endpoint;
+mod guard;
+mod notice;
 mod payload;
 mod reach;
-mod retry;
+pub mod retry;
 mod sign;
 
 pub use deliver::{Attempt, Next, Notifier};
-pub use endpoint::Endpoint;
-pub use payload::{MAX_BODY_BYTES, alert_body};
+pub use endpoint::{Endpoint, Limit};
+pub use guard::Guard;
+pub use notice::{EndpointDisabled, Group, Member, Notice};
+pub use payload::{MAX_BODY_BYTES, alert_body, notice_body};

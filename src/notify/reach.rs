@@ -1,10 +1,11 @@
 //! Whether an endpoint can be reached, without sending it anything.
 
 use super::endpoint::Endpoint;
+use super::guard::Guard;
 use reqwest::{Client, redirect};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 impl Endpoint {
@@ -13,17 +14,19 @@ impl Endpoint {
     ///
     /// # Errors
     /// What failed, with the remedy; nothing of the URL but scheme, host and port.
-    pub async fn reach(&self, limit: Duration) -> Result<SocketAddr, String> {
+    pub async fn reach(&self, guard: &Guard, limit: Duration) -> Result<SocketAddr, String> {
         let url = self.url();
         let host = url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = url.port_or_known_default().unwrap_or(443);
-        let addresses: Vec<SocketAddr> = match timeout(limit, lookup_host((host, port))).await {
-            Ok(Ok(addresses)) => addresses.collect(),
-            Ok(Err(error)) => {
-                return Err(format!(
-                    "the name {host} is not found ({error}): correct its url, or the resolver of this machine"
-                ));
+        guard.permit_host(url)?;
+        let addresses: Vec<SocketAddr> = match timeout(limit, guard.resolve(host)).await {
+            Ok(found) => {
+                let found = found.map_err(|problem| {
+                    format!("{problem}: correct its url, or the resolver of this machine")
+                })?;
+                let with_port = found.into_iter().map(|one| SocketAddr::new(one.ip(), port));
+                with_port.collect()
             }
             Err(_) => {
                 return Err(format!(
@@ -46,15 +49,16 @@ impl Endpoint {
             }
         };
         if url.scheme() == "https" {
-            self.check_certificate(limit).await?;
+            self.check_certificate(guard, limit).await?;
         }
         Ok(address)
     }
 
-    async fn check_certificate(&self, limit: Duration) -> Result<(), String> {
+    async fn check_certificate(&self, guard: &Guard, limit: Duration) -> Result<(), String> {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
+            .dns_resolver(guard.clone())
             .timeout(limit);
         let client = client.build().map_err(|error| {
             format!("TLS cannot be prepared ({error}): install the system's CA certificates")
@@ -82,20 +86,15 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
     use crate::config::{EndpointConfig, Secret};
-    use crate::domain::Severity;
     use std::net::TcpListener;
 
     const LIMIT: Duration = Duration::from_secs(3);
 
     async fn reach(url: String) -> Result<SocketAddr, String> {
         let secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-        let config = EndpointConfig {
-            name: "desk".into(),
-            url: Secret::new(url),
-            secrets: vec![Secret::new(secret)],
-            min_severity: Severity::Warning,
-        };
-        Endpoint::new(&config).unwrap().reach(LIMIT).await
+        let config = EndpointConfig::new("desk", url, vec![Secret::new(secret)]);
+        let guard = Guard::new(&["127.0.0.1/32".parse().unwrap()]);
+        Endpoint::new(&config).unwrap().reach(&guard, LIMIT).await
     }
 
     #[tokio::test]

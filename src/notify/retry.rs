@@ -4,30 +4,30 @@ use crate::config::NotifyConfig;
 use crate::domain::Timestamp;
 use std::time::Duration;
 
-/// Factor between the bounds of one wait and the next.
-const GROWTH: u32 = 4;
+/// Each wait is up to this part of it longer or shorter.
+const JITTER: f64 = 0.1;
 
-/// How long to wait after the `failed`-th failed attempt (from 1).
-///
-/// Exponential backoff with full jitter: uniform between 0 and the bound, so that receivers that failed together are
-/// not asked again together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). `jitter`
-/// is uniform in [0, 1). What the receiver asked for in `Retry-After` comes on top; the sum is at most
-/// `retry_delay_max`.
+/// How long to wait after the `failed`-th failed attempt (from 1): as configured, by default the schedule of Standard
+/// Webhooks 1.0.0. `jitter`, uniform in [0, 1), spreads receivers that failed together. A receiver that asks for
+/// longer in `Retry-After` gets it, up to the [`longest`] wait.
 pub fn wait(
     config: &NotifyConfig,
     failed: u32,
     retry_after: Option<Duration>,
     jitter: f64,
 ) -> Duration {
-    let growth = GROWTH.saturating_pow(failed.saturating_sub(1));
-    let bound = config
-        .retry_delay
-        .saturating_mul(growth)
-        .min(config.retry_delay_max);
-    retry_after
-        .unwrap_or_default()
-        .saturating_add(bound.mul_f64(jitter))
-        .min(config.retry_delay_max)
+    let waits = &config.retry_waits;
+    let at = (failed.saturating_sub(1) as usize).min(waits.len().saturating_sub(1));
+    let wait = waits.get(at).copied().unwrap_or_default();
+    wait.mul_f64(1.0 + JITTER * (2.0 * jitter - 1.0))
+        .max(retry_after.unwrap_or_default())
+        .min(longest(config))
+}
+
+/// No wait is longer than this.
+pub fn longest(config: &NotifyConfig) -> Duration {
+    let longest = config.retry_waits.iter().max().copied();
+    longest.unwrap_or_default().mul_f64(1.0 + JITTER)
 }
 
 /// Reads `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in the preferred form
@@ -44,40 +44,34 @@ pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load;
     use proptest::prelude::*;
 
     fn config() -> NotifyConfig {
-        NotifyConfig {
-            timeout: Duration::from_secs(20),
-            attempts: 8,
-            retry_delay: Duration::from_secs(1),
-            retry_delay_max: Duration::from_secs(600),
-            in_flight: 1,
-        }
+        load(None, std::iter::empty()).unwrap().notify
     }
 
     #[test]
-    fn the_bound_grows_fourfold_up_to_the_greatest() {
-        let bounds: Vec<u64> = (1..=7)
-            .map(|failed| wait(&config(), failed, None, 1.0).as_secs())
+    fn by_default_ten_attempts_take_75_hours() {
+        let config = config();
+        let waits: Vec<Duration> = (1..config.attempts)
+            .map(|failed| wait(&config, failed, None, 0.5))
             .collect();
-        assert_eq!(bounds, [1, 4, 16, 64, 256, 600, 600]);
-        assert_eq!(wait(&config(), 3, None, 0.5), Duration::from_secs(8));
-        assert_eq!(wait(&config(), 3, None, 0.0), Duration::ZERO);
+        assert_eq!(waits.len(), 9);
+        let total: Duration = waits.iter().sum();
+        assert_eq!(total, Duration::from_secs(75 * 3600 + 35 * 60 + 5));
+        let spread = |jitter| wait(&config, 2, None, jitter).as_secs();
+        assert_eq!((spread(0.0), spread(1.0)), (270, 330));
+        assert_eq!(wait(&config, 500, None, 0.5), Duration::from_secs(86_400));
     }
 
     #[test]
     fn waits_at_least_as_long_as_the_receiver_asks_but_not_for_ever() {
         let asked = |seconds| Some(Duration::from_secs(seconds));
-        assert_eq!(wait(&config(), 1, asked(30), 0.0), Duration::from_secs(30));
-        assert_eq!(
-            wait(&config(), 1, asked(30), 0.5),
-            Duration::from_millis(30_500)
-        );
-        assert_eq!(
-            wait(&config(), 1, asked(u64::MAX), 0.5),
-            Duration::from_secs(600)
-        );
+        let after = |failed, seconds| wait(&config(), failed, asked(seconds), 0.5).as_secs();
+        assert_eq!(after(1, 30), 30);
+        assert_eq!(after(2, 30), 300, "it waits longer anyway");
+        assert_eq!(after(1, u64::MAX), longest(&config()).as_secs());
     }
 
     #[test]
@@ -110,7 +104,7 @@ mod tests {
             jitter in 0.0..1.0f64,
         ) {
             let asked = retry_after(&header, Timestamp::EPOCH);
-            prop_assert!(wait(&config(), failed, asked, jitter) <= config().retry_delay_max);
+            prop_assert!(wait(&config(), failed, asked, jitter) <= longest(&config()));
         }
     }
 }

@@ -68,6 +68,8 @@ pub struct Metrics {
     pub deliveries_pending: Family<IntGaugeVec, 1>,
     /// Seconds by which the delivery that has waited longest for its next attempt is overdue, by endpoint.
     pub delivery_overdue_seconds: Family<GaugeVec, 1>,
+    /// 1 while an endpoint is disabled, by endpoint.
+    pub endpoint_disabled: Family<IntGaugeVec, 1>,
     /// Seconds from a checkpoint of DETECT to what it saves being kept.
     pub checkpoint_seconds: Histogram,
     /// Entities restored when DETECT took partitions over.
@@ -197,6 +199,11 @@ impl Metrics {
             delivery_overdue_seconds: all.levels(
                 "squall_delivery_overdue_seconds",
                 "Time by which the delivery that has waited longest for its next attempt is overdue.",
+                ["endpoint"],
+            ),
+            endpoint_disabled: all.gauges(
+                "squall_endpoint_disabled",
+                "1 while nothing is sent to an endpoint, because it is gone or has failed for days.",
                 ["endpoint"],
             ),
             checkpoint_seconds: all.histogram(
@@ -340,6 +347,7 @@ mod tests {
         metrics.deliveries.with(["desk", "delivered"]).inc();
         metrics.deliveries_pending.with(["desk"]).set(4);
         metrics.delivery_overdue_seconds.with(["desk"]).set(2.5);
+        metrics.endpoint_disabled.with(["desk"]).set(1);
         metrics.store_rows.with(["posts"]).inc_by(2);
         metrics.store_block_rows.observe(700.0);
         metrics.store_plan_age_seconds.set(2.0);
@@ -370,6 +378,7 @@ mod tests {
             "squall_deliveries_total{endpoint=\"desk\",outcome=\"delivered\"} 1",
             "squall_deliveries_pending{endpoint=\"desk\"} 4",
             "squall_delivery_overdue_seconds{endpoint=\"desk\"} 2.5",
+            "squall_endpoint_disabled{endpoint=\"desk\"} 1",
             "squall_store_rows_total{table=\"posts\"} 2",
             "squall_store_block_rows_bucket{le=\"1000\"} 1",
             "squall_store_plan_age_seconds 2",

@@ -99,8 +99,8 @@ max_alert_age = "8760h"
 [notify]
 timeout = "1s"
 attempts = 200
-retry_delay = "50ms"
-retry_delay_max = "300ms"
+retry_waits = ["30ms", "100ms", "200ms"]
+allow = ["127.0.0.1"]
 [api]
 listen = "127.0.0.1:0"
 {}"#,

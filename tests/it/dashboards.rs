@@ -108,7 +108,7 @@ fn configuration(setup: &Setup, database: &Database) -> String {
          [entities]\ndictionary = {dictionary:?}\n\
          [clickhouse]\nurl = {:?}\ndatabase = {:?}\n\
          [detect]\nmax_hold = \"1h\"\n\
-         [[endpoints]]\nname = \"desk\"\nurl = {:?}\nsecrets = [\"whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==\"]\n",
+         [notify]\nallow = [\"127.0.0.1\"]\n[[endpoints]]\nname = \"desk\"\nurl = {:?}\nsecrets = [\"whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==\"]\n",
         database.address,
         database.name,
         receiver()

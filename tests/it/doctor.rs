@@ -84,7 +84,7 @@ fn what_is_wrong_is_an_error_with_its_remedy_and_no_secret() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let setup = Setup::new(&format!(
-        "[model]\nsource = \"no/such/model\"\n[[endpoints]]\nname = \"desk\"\nurl = \"http://{address}/hush\"\nsecrets = [\"whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==\"]\n"
+        "[model]\nsource = \"no/such/model\"\n[notify]\nallow = [\"127.0.0.1\"]\n[[endpoints]]\nname = \"desk\"\nurl = \"http://{address}/hush\"\nsecrets = [\"whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==\"]\n"
     ));
     let (report, status) = doctor(&setup);
     assert_eq!(status, Some(1));

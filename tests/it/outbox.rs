@@ -90,7 +90,7 @@ async fn what_is_pending_when_the_process_is_killed_arrives_once_after_the_next_
     const COUNT: usize = 200;
     let address = free_address();
     let setup = Setup::new(&format!(
-        "[notify]\nattempts = 1000\nretry_delay = \"100ms\"\nretry_delay_max = \"1s\"\n\
+        "[notify]\nattempts = 1000\nretry_waits = [\"100ms\", \"300ms\", \"500ms\"]\nallow = [\"127.0.0.1\"]\n\
          [[endpoints]]\nname = \"desk\"\nurl = \"http://{address}/\"\nsecrets = [\"{SECRET}\"]\n"
     ));
     let mut service = Service::start(&setup);
@@ -135,7 +135,7 @@ async fn ten_thousand_pending_deliveries() {
     const COUNT: usize = 10_000;
     let address = free_address();
     let setup = Setup::new(&format!(
-        "[notify]\nattempts = 1000\nretry_delay = \"1s\"\nretry_delay_max = \"1s\"\n\
+        "[notify]\nattempts = 1000\nretry_waits = [\"500ms\"]\nallow = [\"127.0.0.1\"]\n\
          [[endpoints]]\nname = \"desk\"\nurl = \"http://{address}/\"\nsecrets = [\"{SECRET}\"]\n"
     ));
     let service = Service::start(&setup);

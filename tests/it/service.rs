@@ -228,7 +228,7 @@ async fn a_burst_of_bad_news_becomes_one_signed_alert() {
         return;
     };
     let setup = Setup::new(&format!(
-        "[[endpoints]]\nname = \"desk\"\nurl = \"{}\"\nsecrets = [\"{secret}\"]\n",
+        "[notify]\nallow = [\"127.0.0.1\"]\n[[endpoints]]\nname = \"desk\"\nurl = \"{}\"\nsecrets = [\"{secret}\"]\n",
         receiver.url
     ));
     let service = Service::start(&setup);
@@ -313,7 +313,7 @@ fn a_second_signal_ends_at_once() {
     // A receiver that accepts connections and never answers keeps the drain waiting.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let setup = Setup::new(&format!(
-        "[[endpoints]]\nname = \"silent\"\nurl = \"http://{}/\"\nsecrets = [\"whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==\"]\n",
+        "[notify]\nallow = [\"127.0.0.1\"]\n[[endpoints]]\nname = \"silent\"\nurl = \"http://{}/\"\nsecrets = [\"whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==\"]\n",
         silent.local_addr().unwrap()
     ));
     let mut service = Service::start(&setup);

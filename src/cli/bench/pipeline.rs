@@ -5,7 +5,7 @@ use super::super::files::TemporaryFolder;
 use crate::app::{self, Role, Run, Started};
 use crate::broker::{Outgoing, Producer};
 use crate::config::{Config, EMBEDDED, EndpointConfig, Secret, TopicConfig};
-use crate::domain::{Severity, Timestamp};
+use crate::domain::Timestamp;
 use crate::telemetry::Metrics;
 use crate::text::Dictionary;
 use anyhow::Context as _;
@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -58,6 +59,7 @@ pub(super) async fn run(args: PipelineBench, mut config: Config) -> anyhow::Resu
         source: TOPIC.into(),
     }];
     config.api.listen = ([127, 0, 0, 1], 0).into();
+    config.notify.allow = vec![IpAddr::from([127, 0, 0, 1]).into()];
     let received = Arc::new(AtomicU64::new(0));
     config.endpoints = vec![endpoint(receiver(received.clone()).await?)];
     let dictionary = Dictionary::from_csv(companies().as_bytes(), "the bench's companies")
@@ -108,12 +110,7 @@ async fn receiver(received: Arc<AtomicU64>) -> anyhow::Result<String> {
 fn endpoint(url: String) -> EndpointConfig {
     // Not a secret: a fixed key for a receiver that checks nothing.
     let secret = Secret::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
-    EndpointConfig {
-        name: "bench".into(),
-        url: Secret::new(url),
-        secrets: vec![secret],
-        min_severity: Severity::Warning,
-    }
+    EndpointConfig::new("bench", url, vec![secret])
 }
 
 fn companies() -> String {

@@ -22,7 +22,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         return vec![judge_none()];
     }
     let reached = notifier.endpoints().iter().map(|endpoint| async {
-        let reached = endpoint.reach(LIMIT).await;
+        let reached = endpoint.reach(notifier.guard(), LIMIT).await;
         judge(endpoint, reached)
     });
     join_all(reached).await
@@ -55,18 +55,11 @@ mod tests {
     use super::super::finding::Level;
     use super::*;
     use crate::config::{self, EndpointConfig, Secret};
-    use crate::domain::Severity;
 
     fn judged(url: &str, reached: Result<&str, &str>) -> Finding {
         let mut config = config::load(None, std::iter::empty()).unwrap();
-        config.endpoints = vec![EndpointConfig {
-            name: "desk".into(),
-            url: Secret::new(url),
-            secrets: vec![Secret::new(
-                "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-            )],
-            min_severity: Severity::Warning,
-        }];
+        let secret = Secret::new("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+        config.endpoints = vec![EndpointConfig::new("desk", url, vec![secret])];
         let notifier = app::notifier(&config).unwrap();
         let reached = reached
             .map(|address| address.parse().unwrap())

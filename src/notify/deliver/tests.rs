@@ -1,8 +1,7 @@
 //! Deliveries to a real HTTP receiver on this machine.
 
 use super::*;
-use crate::config::Secret;
-use crate::domain::Severity;
+use crate::config::{Secret, load};
 use crate::notify::payload::tests::message;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Response as Answer};
@@ -19,9 +18,9 @@ fn config() -> NotifyConfig {
     NotifyConfig {
         timeout: NEVER,
         attempts: 3,
-        retry_delay: Duration::from_millis(1),
-        retry_delay_max: Duration::from_millis(4),
-        in_flight: 1,
+        retry_waits: vec![Duration::from_millis(1)],
+        allow: vec!["127.0.0.1/32".parse().unwrap()],
+        ..load(None, std::iter::empty()).unwrap().notify
     }
 }
 
@@ -34,18 +33,12 @@ fn impatient() -> NotifyConfig {
 }
 
 fn endpoint(url: &str) -> EndpointConfig {
-    EndpointConfig {
-        name: "desk".into(),
-        url: Secret::new(url),
-        secrets: [1u8, 2]
-            .map(|byte| {
-                use base64::Engine;
-                let key = base64::engine::general_purpose::STANDARD.encode([byte; 32]);
-                Secret::new(format!("whsec_{key}"))
-            })
-            .into(),
-        min_severity: Severity::Warning,
-    }
+    let secrets = [1u8, 2].map(|byte| {
+        use base64::Engine;
+        let key = base64::engine::general_purpose::STANDARD.encode([byte; 32]);
+        Secret::new(format!("whsec_{key}"))
+    });
+    EndpointConfig::new("desk", url, secrets.into())
 }
 
 /// A receiver that answers each request, numbered from 1, by `answer`; and the requests it got.
@@ -210,14 +203,12 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_gone_ends_the_delivery_and_is_remembered() {
+async fn an_endpoint_that_is_gone_ends_the_delivery() {
     let receiver = Receiver::scripted(&[(410, &[])]).await;
     let notifier = Notifier::new(&config(), &[endpoint(&receiver.url)]).unwrap();
-    assert!(!notifier.endpoints()[0].is_gone());
     let first = deliver_by(&notifier).await;
     assert_eq!(first.outcome, Outcome::Gone);
     assert_eq!((first.attempts, first.status), (1, Some(410)));
-    assert!(notifier.endpoints()[0].is_gone());
 }
 
 #[tokio::test]
@@ -241,7 +232,7 @@ async fn retry_after_is_read_and_capped() {
     assert_eq!(asked[2], Duration::ZERO);
     let capped = notifier.attempt(&notifier.endpoints()[0], "msg_1", BODY, 0);
     let capped = capped.await.next;
-    assert_eq!(capped, Next::Again(config().retry_delay_max));
+    assert_eq!(capped, Next::Again(retry::longest(&config())));
 }
 
 #[tokio::test]
@@ -368,4 +359,100 @@ fn what_is_wrong_with_any_endpoint_is_reported_at_once() {
     assert_eq!(problems.len(), 2, "{problems:#?}");
     assert!(!problems.concat().contains("hush"), "{problems:#?}");
     assert!(Notifier::new(&config(), &[]).is_ok());
+}
+
+#[tokio::test]
+async fn an_internal_address_is_connected_to_only_where_it_is_allowed() {
+    let receiver = Receiver::scripted(&[(200, &[])]).await;
+    let port = receiver
+        .url
+        .split(':')
+        .nth(2)
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap();
+    let closed = NotifyConfig {
+        allow: Vec::new(),
+        attempts: 1,
+        ..config()
+    };
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"] {
+        let url = format!("http://{host}:{port}/T0?token=hush");
+        let delivery = deliver(closed.clone(), &url).await;
+        assert_eq!((delivery.outcome, delivery.status), (Outcome::Failed, None));
+        let error = delivery.error;
+        assert!(
+            error.contains("internal address") && error.contains("notify.allow"),
+            "{host}: {error}"
+        );
+        assert!(!error.contains("hush"), "{error}");
+    }
+    assert_eq!(receiver.count(), 0, "not even connected to");
+    let open = deliver(config(), &format!("http://localhost:{port}/")).await;
+    assert_eq!(open.outcome, Outcome::Delivered);
+}
+
+/// A name that led to a permitted address at first, and to an internal one at the next connection.
+#[tokio::test]
+async fn a_name_that_changes_its_mind_is_refused() {
+    let receiver = Receiver::start(|_| async {
+        let answer = Answer::builder().status(503).header("connection", "close");
+        answer.body(Body::empty()).unwrap()
+    })
+    .await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    let lookup: crate::notify::guard::Lookup = Arc::new(move |_| {
+        let address = match counter.fetch_add(1, Ordering::Relaxed) {
+            0 => [127, 0, 0, 1],
+            _ => [127, 0, 0, 2],
+        };
+        Box::pin(async move { Ok(vec![(address, 0).into()]) })
+    });
+    let port = receiver
+        .url
+        .split(':')
+        .nth(2)
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap();
+    let url = format!("http://rebound.example:{port}/");
+    let mut notifier = Notifier::new(&config(), &[endpoint(&url)]).unwrap();
+    notifier.guard = Guard::with_lookup(&config().allow, lookup);
+    notifier.client = client(&config(), &notifier.guard, &notifier.endpoints).unwrap();
+    let delivery = deliver_by(&notifier).await;
+    assert_eq!(receiver.count(), 1, "the later ones lead elsewhere");
+    assert!(
+        delivery
+            .error
+            .contains("rebound.example leads to 127.0.0.2"),
+        "{}",
+        delivery.error
+    );
+}
+
+/// A raw answer to each connection.
+async fn raw(answer: &'static [u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn http_0_9_and_headers_without_end_are_failures() {
+    let old = deliver(config(), &raw(b"<html>ok</html>").await).await;
+    assert_eq!((old.outcome, old.status), (Outcome::Failed, None));
+    assert!(old.error.starts_with("request failed"), "{}", old.error);
+    // A status line, then headers that never end: cut off by the timeout.
+    let headers = deliver(impatient(), &raw(b"HTTP/1.1 200 OK\r\nX-A: a\r\n").await).await;
+    assert_eq!((headers.outcome, headers.status), (Outcome::Failed, None));
 }

@@ -2,22 +2,24 @@
 
 use super::Notify;
 use super::outbox::Job;
+use super::standings::Answer;
 use crate::broker::BrokerError;
-use crate::domain::{AlertMessage, Delivery, Outcome, Timestamp};
+use crate::domain::{Delivery, Outcome, Timestamp};
 use crate::faults;
-use crate::notify::{Attempt, Next, alert_body};
+use crate::notify::{Attempt, Next, Notice, notice_body};
 use crate::pipeline::emit::send_and_wait;
 use tokio_util::sync::CancellationToken;
 
 /// What an attempt leaves to be saved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attempted {
     /// The delivery has ended, and its outcome is written.
-    Ended,
+    Ended(Answer),
     /// The delivery is to be attempted again.
     Failed {
         first_attempt_at: Timestamp,
         due: Timestamp,
+        answer: Answer,
     },
     /// Nothing: it was given up, or its result is no longer ours to write. It will be attempted again.
     Dropped,
@@ -35,14 +37,14 @@ impl Notify {
         holds: impl Fn() -> bool,
         give_up: &CancellationToken,
     ) -> Result<Attempted, BrokerError> {
-        let Ok(message) = serde_json::from_str::<AlertMessage>(job.alert.get()) else {
+        let Ok(notice) = Notice::read(job.alert.get()) else {
             // It was read once: it can be read again.
             return Ok(Attempted::Dropped);
         };
         let begun = Timestamp::now();
         let mut delivery = Delivery {
-            message_id: message.id.clone(),
-            alert_id: message.alert_id.clone(),
+            message_id: notice.id(),
+            alert_id: notice.subject(),
             endpoint: job.key.endpoint.to_string(),
             outcome: Outcome::Gone,
             attempts: job.attempts,
@@ -51,21 +53,18 @@ impl Notify {
             first_attempt_at: job.first_attempt_at.unwrap_or(begun),
             ended_at: begun,
         };
-        match self.notifier.endpoint(&job.key.endpoint) {
-            _ if job.too_old => {
-                delivery.outcome = Outcome::TooOld;
-                delivery.error = "older than detect.max_alert_age".into();
+        let mut answer = Answer::Untried;
+        match (&job.verdict, self.notifier.endpoint(&job.key.endpoint)) {
+            (Some(verdict), _) => {
+                delivery.outcome = verdict.outcome;
+                delivery.error = verdict.reason.clone();
             }
-            None => delivery.error = "the endpoint is no longer configured".into(),
-            Some(endpoint) if endpoint.is_gone() => {
-                delivery.error = "not tried: the endpoint has answered 410 Gone before".into();
-            }
-            Some(endpoint) => {
-                let body = alert_body(&message, &*self.entity_name, &self.link_base);
+            (None, None) => delivery.error = "the endpoint is no longer configured".into(),
+            (None, Some(endpoint)) => {
+                let id = &delivery.message_id;
+                let body = notice_body(&notice, &*self.entity_name, &self.link_base);
                 faults::reach("notify.sending");
-                let attempt = self
-                    .notifier
-                    .attempt(endpoint, &message.id, &body, job.attempts);
+                let attempt = self.notifier.attempt(endpoint, id, &body, job.attempts);
                 let Some(Attempt {
                     status,
                     error,
@@ -82,7 +81,7 @@ impl Notify {
                         tracing::info!(
                             endpoint = endpoint.name(),
                             place = endpoint.place(),
-                            message = message.id,
+                            message = delivery.message_id,
                             attempt = delivery.attempts,
                             error,
                             "attempt failed, the next follows in {wait:.1?}"
@@ -90,8 +89,14 @@ impl Notify {
                         return Ok(Attempted::Failed {
                             first_attempt_at: delivery.first_attempt_at,
                             due: now + wait,
+                            answer: Answer::Failed(error),
                         });
                     }
+                };
+                answer = match delivery.outcome {
+                    Outcome::Delivered => Answer::Well,
+                    Outcome::Gone => Answer::Gone(error.clone()),
+                    _ => Answer::Failed(error.clone()),
                 };
                 delivery.status = status;
                 delivery.error = error;
@@ -105,12 +110,12 @@ impl Notify {
             return Ok(Attempted::Dropped);
         }
         send_and_wait(&self.producer, vec![self.emitter.delivery(&delivery)]).await?;
-        self.count(&delivery, &message);
+        self.count(&delivery, &notice);
         faults::reach("notify.written");
-        Ok(Attempted::Ended)
+        Ok(Attempted::Ended(answer))
     }
 
-    fn count(&self, delivery: &Delivery, message: &AlertMessage) {
+    fn count(&self, delivery: &Delivery, notice: &Notice) {
         let (endpoint, outcome) = (&delivery.endpoint, delivery.outcome);
         let labels = [endpoint.as_str(), outcome.name()];
         self.metrics.deliveries.with(labels).inc();
@@ -123,7 +128,9 @@ impl Notify {
                 "alert not delivered: {}",
                 outcome.name()
             );
-        } else if let Some(received) = message.received_at {
+        } else if let Notice::Alert(message) = notice
+            && let Some(received) = message.received_at
+        {
             let seconds = delivery.ended_at.since(received).as_secs_f64();
             self.metrics.alert_seconds.observe(seconds);
         }

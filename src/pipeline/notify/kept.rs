@@ -6,15 +6,18 @@
 //! | `delivery/<id>/<endpoint>` | [`Progress`] of one delivery, after its first failed attempt, or its end |
 //! | `done/<id>` | when the last delivery of a message ended |
 //! | `silenced/<alert id>` | when an alert came whose opening was too old |
+//! | `endpoint/<name>` | [`Standing`]: since when it fails, whether it is disabled |
 //!
 //! A message is one key, so that its deliveries come into being all together or not at all, although a crash may leave
 //! only a beginning of what was written at once. The last delivery's end writes `done/…` first, then removes the rest.
 
-use crate::domain::{AlertMessage, Timestamp};
+use super::standings::Standing;
+use crate::domain::{Outcome, Timestamp};
+use crate::notify::Notice;
 use crate::state::Change;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// `message/<id>`
@@ -26,10 +29,52 @@ pub(super) struct Message {
     pub accepted_at: Timestamp,
     /// Names of the endpoints that want it.
     pub endpoints: Vec<Arc<str>>,
-    /// Too old to be delivered: its deliveries end without an attempt.
-    pub too_old: bool,
-    /// The [`crate::domain::AlertMessage`], as it stood in `squall.alerts`.
+    /// Its deliveries end so, without an attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// What there was before `verdict`: [`Outcome::TooOld`].
+    #[serde(default, skip_serializing)]
+    too_old: bool,
+    /// The [`Notice`]: a message of an alert as it stood in `squall.alerts`.
     pub alert: Box<RawValue>,
+}
+
+/// How deliveries end that are not attempted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Verdict {
+    pub outcome: Outcome,
+    /// What to tell people.
+    pub reason: String,
+}
+
+impl Message {
+    /// One whose deliveries are attempted, or end by a verdict.
+    pub fn new(
+        number: u64,
+        accepted_at: Timestamp,
+        endpoints: Vec<Arc<str>>,
+        verdict: Option<Verdict>,
+        alert: Box<RawValue>,
+    ) -> Self {
+        Self {
+            number,
+            accepted_at,
+            endpoints,
+            verdict,
+            too_old: false,
+            alert,
+        }
+    }
+}
+
+impl Verdict {
+    /// Of a message that comes too late.
+    pub fn too_old() -> Self {
+        Self {
+            outcome: Outcome::TooOld,
+            reason: "older than detect.max_alert_age".into(),
+        }
+    }
 }
 
 /// `delivery/<id>/<endpoint>`
@@ -55,6 +100,11 @@ pub(super) fn delivery(id: &str, endpoint: &str) -> String {
     format!("delivery/{id}/{endpoint}")
 }
 
+/// Key of an endpoint.
+pub(super) fn endpoint(name: &str) -> String {
+    format!("endpoint/{name}")
+}
+
 /// A change that remembers a value.
 pub(super) fn put(key: String, value: &impl Serialize) -> Change {
     // These types have string keys and finite numbers only: writing them into memory cannot fail.
@@ -71,11 +121,12 @@ pub(super) fn remove(key: String) -> Change {
 #[derive(Default)]
 pub(super) struct Found {
     /// Each with what it carries.
-    pub messages: Vec<(AlertMessage, Message)>,
+    pub messages: Vec<(Notice, Message)>,
     /// By key.
     pub deliveries: HashMap<String, Progress>,
     pub done: Vec<(Timestamp, Arc<str>)>,
     pub silenced: Vec<(Timestamp, Arc<str>)>,
+    pub endpoints: BTreeMap<Arc<str>, Standing>,
 }
 
 impl Found {
@@ -94,6 +145,9 @@ impl Found {
                 serde_json::from_slice(&value).map(|at| found.done.push((at, id.into())))
             } else if let Some(id) = key.strip_prefix("silenced/") {
                 serde_json::from_slice(&value).map(|at| found.silenced.push((at, id.into())))
+            } else if let Some(name) = key.strip_prefix("endpoint/") {
+                serde_json::from_slice(&value)
+                    .map(|one| drop(found.endpoints.insert(name.into(), one)))
             } else {
                 tracing::warn!(key, "the state of NOTIFY has a key of another version");
                 Ok(())
@@ -109,8 +163,10 @@ impl Found {
     }
 }
 
-fn read_message(value: &[u8]) -> serde_json::Result<(AlertMessage, Message)> {
-    let message: Message = serde_json::from_slice(value)?;
-    let alert = serde_json::from_str(message.alert.get())?;
-    Ok((alert, message))
+fn read_message(value: &[u8]) -> serde_json::Result<(Notice, Message)> {
+    let mut message: Message = serde_json::from_slice(value)?;
+    if message.too_old {
+        message.verdict = Some(Verdict::too_old());
+    }
+    Ok((Notice::read(message.alert.get())?, message))
 }

@@ -17,6 +17,7 @@ mod saving;
 mod schedule;
 #[cfg(test)]
 mod simulation;
+mod standings;
 #[cfg(test)]
 mod tests;
 
@@ -29,14 +30,14 @@ use crate::broker::{
 use crate::config::NotifyConfig;
 use crate::domain::{AlertMessage, EntityId, Timestamp};
 use crate::faults;
-use crate::notify::Notifier;
+use crate::notify::{Endpoint, Notifier, retry};
 use crate::state::State;
 use crate::telemetry::{Health, Metrics};
 use attempt::Attempted;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use outbox::{Accepted, Limits, Outbox};
+use outbox::{Accepted, Known, Limits, Outbox};
 use saving::Saving;
 use schedule::Key;
 use serde_json::value::RawValue;
@@ -248,11 +249,7 @@ impl Role {
                 partition: assigned.partition,
                 assignment: assigned.assignment,
             };
-            let limits = Limits {
-                places: self.notify.config.in_flight,
-                endpoints: self.notify.notifier.endpoints().len(),
-                longest_wait: self.notify.config.retry_delay_max,
-            };
+            let limits = limits(&self.notify);
             let saving = saving(&self.notify, &self.commits, &self.give_up, &ours);
             self.loads.push(Box::pin(async move {
                 let entries = saving.load().await;
@@ -324,11 +321,12 @@ impl Role {
         let attempted = attempted?;
         if let Some((_, outbox)) = self.current(&ours) {
             match attempted {
-                Attempted::Ended => outbox.ended(key, Timestamp::now()),
+                Attempted::Ended(answer) => outbox.ended(key, &answer, Timestamp::now()),
                 Attempted::Failed {
                     first_attempt_at,
                     due,
-                } => outbox.failed(key, first_attempt_at, due),
+                    answer,
+                } => outbox.failed(key, first_attempt_at, due, &answer, Timestamp::now()),
                 Attempted::Dropped => {}
             }
         }
@@ -344,6 +342,20 @@ impl Role {
 impl Ours {
     fn holds(&self, commits: &Commits) -> bool {
         commits.holds(&self.topic, self.partition, self.assignment)
+    }
+}
+
+fn limits(notify: &Notify) -> Limits {
+    let known = |endpoint: &Arc<Endpoint>| Known {
+        name: endpoint.name().into(),
+        address: endpoint.fingerprint(),
+        limit: endpoint.limit(),
+    };
+    Limits {
+        places: notify.config.in_flight,
+        endpoints: notify.notifier.endpoints().iter().map(known).collect(),
+        longest_wait: retry::longest(&notify.config),
+        disable_after: notify.config.disable_after,
     }
 }
 

@@ -7,10 +7,12 @@
 //! an alert follows one that has ended. An attempt keeps its place until then, so that a crash repeats at most as
 //! many attempts as there are places.
 
-use super::kept::{self, Found, Message, Progress};
+use super::kept::{self, Found, Message, Progress, Verdict};
 use super::remembered::Remembered;
 use super::schedule::{Key, Schedule};
+use super::standings::{Answer, Disabled, Standing, Standings};
 use crate::domain::{AlertKind, AlertMessage, Timestamp};
+use crate::notify::{EndpointDisabled, Limit, Notice};
 use crate::state::Change;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -25,14 +27,25 @@ const CHANGES_OF_A_WRITE: usize = 1000;
 const BYTES_OF_A_WRITE: usize = 4 << 20;
 
 /// How many attempts there may be at once, and when they follow one another.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Limits {
     /// Attempts at once.
     pub places: usize,
     /// Endpoints that share them.
-    pub endpoints: usize,
+    pub endpoints: Vec<Known>,
     /// Longest wait for the next attempt: what was saved by a clock that went wrong waits no longer either.
     pub longest_wait: Duration,
+    /// An endpoint that fails for so long is disabled.
+    pub disable_after: Duration,
+}
+
+/// A configured endpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub name: Arc<str>,
+    /// Fingerprint of its address.
+    pub address: String,
+    pub limit: Limit,
 }
 
 /// Pending deliveries by message, and what is known of those that have ended.
@@ -44,6 +57,7 @@ pub(super) struct Outbox {
     done: Remembered,
     silenced: Remembered,
     schedule: Schedule,
+    standings: Standings,
     pending: usize,
     bytes: usize,
     unsaved: VecDeque<Unsaved>,
@@ -68,7 +82,8 @@ pub(super) struct Job {
     pub key: Key,
     /// The alert message, as it came.
     pub alert: Box<RawValue>,
-    pub too_old: bool,
+    /// It ends so, without an attempt.
+    pub verdict: Option<Verdict>,
     /// Attempts that have failed.
     pub attempts: u32,
     pub first_attempt_at: Option<Timestamp>,
@@ -100,6 +115,8 @@ enum Then {
     Read(i64, Option<u64>),
     Again(Key),
     Ended(Key),
+    /// A message of squall's own begins.
+    Begin(u64),
     Nothing,
 }
 
@@ -113,7 +130,15 @@ impl Outbox {
             next_number: 0,
             done: Remembered::restore("done/", found.done),
             silenced: Remembered::restore("silenced/", found.silenced),
-            schedule: Schedule::new(limits.places, limits.endpoints),
+            schedule: Schedule::new(limits.places, &limits.endpoints),
+            standings: Standings::restore(
+                limits
+                    .endpoints
+                    .iter()
+                    .map(|known| (&known.name, known.address.as_str())),
+                found.endpoints,
+                limits.disable_after,
+            ),
             pending: 0,
             bytes: 0,
             unsaved: VecDeque::new(),
@@ -122,13 +147,13 @@ impl Outbox {
         let mut clear = Vec::new();
         found.messages.sort_by_key(|(_, message)| message.number);
         for (alert, mut message) in found.messages {
-            let id: Arc<str> = alert.id.into();
+            let id: Arc<str> = alert.id().into();
             if outbox.done.contains(&id) {
                 clear.push(kept::remove(kept::message(&id)));
                 continue;
             }
             message.number = message.number.max(outbox.next_number);
-            let mut pending = Pending::new(id, alert.alert_id.into(), message);
+            let mut pending = Pending::new(id, alert.subject().into(), message);
             pending.restore(&mut found.deliveries, now + limits.longest_wait);
             let number = outbox.insert(pending);
             outbox.schedule(number);
@@ -164,15 +189,9 @@ impl Outbox {
             self.push(changes, Then::Read(next, None));
             return Accepted::Unwanted;
         }
-        let id = message.id.as_str().into();
-        let kept = Message {
-            number: self.next_number,
-            accepted_at: now,
-            endpoints,
-            too_old,
-            alert,
-        };
-        let pending = Pending::new(id, alert_id, kept);
+        let verdict = too_old.then(Verdict::too_old);
+        let kept = Message::new(self.next_number, now, endpoints, verdict, alert);
+        let pending = Pending::new(message.id.as_str().into(), alert_id, kept);
         changes.push(kept::put(kept::message(&pending.id), &pending.message));
         let number = self.insert(pending);
         self.push(changes, Then::Read(next, Some(number)));
@@ -192,9 +211,16 @@ impl Outbox {
         let key = self.schedule.next(now)?;
         let pending = self.messages.get(&key.number)?;
         let progress = pending.deliveries.get(&key.endpoint)?;
+        let disabled = self
+            .standings
+            .disabled(&key.endpoint)
+            .map(|disabled| Verdict {
+                outcome: disabled.outcome,
+                reason: format!("not tried: {}", disabled.reason),
+            });
         Some(Job {
             alert: pending.message.alert.clone(),
-            too_old: pending.message.too_old,
+            verdict: pending.message.verdict.clone().or(disabled),
             attempts: progress.attempts,
             first_attempt_at: progress.first_attempt_at,
             key,
@@ -207,7 +233,15 @@ impl Outbox {
     }
 
     /// An attempt has failed, and another follows.
-    pub fn failed(&mut self, key: Key, first_attempt_at: Timestamp, due: Timestamp) {
+    pub fn failed(
+        &mut self,
+        key: Key,
+        first_attempt_at: Timestamp,
+        due: Timestamp,
+        answer: &Answer,
+        now: Timestamp,
+    ) {
+        self.note(&key.endpoint, answer, now);
         let Some(pending) = self.messages.get_mut(&key.number) else {
             return;
         };
@@ -223,7 +257,8 @@ impl Outbox {
     }
 
     /// A delivery has ended, and its outcome is written.
-    pub fn ended(&mut self, key: Key, now: Timestamp) {
+    pub fn ended(&mut self, key: Key, answer: &Answer, now: Timestamp) {
+        self.note(&key.endpoint, answer, now);
         let Some(pending) = self.messages.get_mut(&key.number) else {
             return;
         };
@@ -247,6 +282,48 @@ impl Outbox {
             changes.extend(kept.map(|name| kept::remove(kept::delivery(&pending.id, name))));
             self.push(changes, Then::Ended(key));
         }
+    }
+
+    /// Remembers how an endpoint has answered; one that is disabled by it is told to the others.
+    fn note(&mut self, endpoint: &Arc<str>, answer: &Answer, now: Timestamp) {
+        let (change, disabled) = self.standings.note(endpoint, answer, now);
+        let Some(change) = change else {
+            return;
+        };
+        self.push(vec![change], Then::Nothing);
+        let Some(Disabled { at, reason, .. }) = disabled else {
+            return;
+        };
+        tracing::error!(%endpoint, "endpoint disabled: {reason}");
+        let endpoint = endpoint.to_string();
+        let notice = Notice::EndpointDisabled(EndpointDisabled {
+            endpoint,
+            at,
+            reason,
+        });
+        let others = self.standings.enabled().cloned().collect();
+        self.send(&notice, others, now);
+    }
+
+    /// Takes in a message of squall's own.
+    fn send(&mut self, notice: &Notice, endpoints: Vec<Arc<str>>, now: Timestamp) {
+        let id: Arc<str> = notice.id().into();
+        let Ok(alert) = RawValue::from_string(notice.write()) else {
+            return;
+        };
+        if endpoints.is_empty() || self.numbers.contains_key(&id) || self.done.contains(&id) {
+            return;
+        }
+        let kept = Message::new(self.next_number, now, endpoints, None, alert);
+        let pending = Pending::new(id, notice.subject().into(), kept);
+        let change = kept::put(kept::message(&pending.id), &pending.message);
+        let number = self.insert(pending);
+        self.push(vec![change], Then::Begin(number));
+    }
+
+    /// How each endpoint is doing.
+    pub fn standings(&self) -> impl Iterator<Item = (&Arc<str>, &Standing)> {
+        self.standings.all()
     }
 
     /// What is to be written next, once the write before is.
@@ -290,6 +367,7 @@ impl Outbox {
                     }
                 }
                 Then::Ended(key) => self.schedule.end(&key),
+                Then::Begin(number) => self.schedule(number),
                 Then::Nothing => {}
             }
         }

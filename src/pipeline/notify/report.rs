@@ -39,6 +39,10 @@ impl Role {
                 .with([endpoint])
                 .set(overdue);
         }
+        for (endpoint, standing) in self.outboxes.values().flat_map(|(_, o)| o.standings()) {
+            let disabled = notify.metrics.endpoint_disabled.with([endpoint]);
+            disabled.set(i64::from(standing.disabled.is_some()));
+        }
         if self.has_room() {
             self.blocked(None);
         } else if let Some((endpoint, (pending, _))) = all.iter().max_by_key(|(_, (n, _))| *n) {

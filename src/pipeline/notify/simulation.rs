@@ -3,7 +3,8 @@
 
 use super::kept;
 use super::memory::apply;
-use super::outbox::{Job, Limits, Outbox};
+use super::outbox::{Job, Known, Limits, Outbox};
+use super::standings::Answer;
 use crate::domain::{AlertMessage, Timestamp};
 use crate::state::Change;
 use proptest::prelude::*;
@@ -69,8 +70,9 @@ struct World {
 fn limits() -> Limits {
     Limits {
         places: PLACES,
-        endpoints: ENDPOINTS.len(),
+        endpoints: ENDPOINTS.map(Known::for_tests).into(),
         longest_wait: Duration::from_secs(60),
+        disable_after: Duration::from_secs(86_400),
     }
 }
 
@@ -249,13 +251,15 @@ impl World {
                     self.take(sent, &endpoint);
                     self.outcomes.insert((sent, endpoint.clone()));
                     self.unsaved_ends.push((sent, endpoint));
-                    self.outbox.ended(job.key, self.now);
+                    self.outbox.ended(job.key, &Answer::Well, self.now);
                 } else {
                     let due = self.now + Duration::from_secs(u64::from(which));
                     let key = (sent, endpoint);
                     *self.failed.entry(key.clone()).or_default() += 1;
                     self.unsaved_failures.push(key);
-                    self.outbox.failed(job.key, self.now, due);
+                    let answer = Answer::Failed("no".into());
+                    self.outbox
+                        .failed(job.key, self.now, due, &answer, self.now);
                 }
             }
             Step::CrashDelivering(which, written) => {
@@ -317,10 +321,11 @@ impl World {
         let left: Vec<&String> = self
             .state
             .keys()
-            .filter(|key| !key.starts_with("done/"))
+            .filter(|key| !key.starts_with("done/") && !key.starts_with("endpoint/"))
             .collect();
         assert!(left.is_empty(), "{left:?}");
-        assert_eq!(self.state.len(), all.len());
+        let done = self.state.keys().filter(|key| key.starts_with("done/"));
+        assert_eq!(done.count(), all.len());
     }
 }
 

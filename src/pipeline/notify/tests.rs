@@ -4,6 +4,7 @@ use super::attempt::Attempted;
 use super::memory::Memory;
 use super::outbox::Job;
 use super::schedule::Key;
+use super::standings::Answer;
 use super::*;
 use crate::broker::{Connection, EmbeddedBroker, topics};
 use crate::config::{Config, EndpointConfig, Secret, load};
@@ -118,18 +119,14 @@ impl Scene {
         let mut config = load(None, std::iter::empty()).unwrap();
         config.run.data_dir = folder.path().to_owned();
         config.kafka.partitions = 1;
-        config.notify.retry_delay = Duration::from_millis(1);
-        config.notify.retry_delay_max = Duration::from_millis(20);
+        config.notify.retry_waits = vec![Duration::from_millis(5)];
+        config.notify.allow = vec!["127.0.0.1/32".parse().unwrap()];
         config.notify.attempts = 1000;
         config.endpoints = receivers
             .iter()
-            .map(|(name, receiver)| EndpointConfig {
-                name: (*name).into(),
-                url: Secret::new(&receiver.url),
-                secrets: vec![Secret::new(
-                    "whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==",
-                )],
-                min_severity: Severity::Warning,
+            .map(|(name, receiver)| {
+                let secret = Secret::new("whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==");
+                EndpointConfig::new(name, &receiver.url, vec![secret])
             })
             .collect();
         let broker = EmbeddedBroker::start(&config).unwrap();
@@ -379,9 +376,8 @@ async fn what_follows_an_alert_that_was_too_old_is_not_delivered_either() {
 async fn stopped_at_the_end_it_attempts_what_is_due_once_and_keeps_the_rest() {
     let (desk, down) = (Receiver::start(200).await, Receiver::start(500).await);
     let mut scene = Scene::new(&[("desk", &desk), ("down", &down)]);
-    // An hour's wait on average: what has failed once is not due again here.
-    scene.config.notify.retry_delay = Duration::from_secs(7200);
-    scene.config.notify.retry_delay_max = Duration::from_secs(7200);
+    // What has failed once is not due again here.
+    scene.config.notify.retry_waits = vec![Duration::from_secs(7200)];
     let now = Timestamp::now();
     let messages: Vec<_> = (0..40).map(|n| alert(&n.to_string(), 0, now)).collect();
     scene.send(&messages).await;
@@ -418,8 +414,9 @@ async fn an_endpoint_that_is_gone_or_no_longer_configured_ends_its_deliveries() 
     scene.send(&[alert("a", 0, now)]).await;
     until("it is gone", || gone.ids().len() == 1).await;
     scene.send(&[alert("b", 0, now)]).await;
+    // Two that have ended, and three that the desk fails to take: the third tells that the other is disabled.
     until("both have ended there", || {
-        scene.state.count("delivery/") == 4
+        scene.state.count("delivery/") == 5
     })
     .await;
     role.end(Stop::Now).await.unwrap();
@@ -427,9 +424,9 @@ async fn an_endpoint_that_is_gone_or_no_longer_configured_ends_its_deliveries() 
 
     scene.config.endpoints.clear();
     let role = scene.start();
-    until("all is done", || scene.state.count("done/") == 2).await;
+    until("all is done", || scene.state.count("done/") == 3).await;
     role.end(Stop::Now).await.unwrap();
-    let outcomes = scene.outcomes(4);
+    let outcomes = scene.outcomes(5);
     assert!(
         outcomes
             .iter()
@@ -458,7 +455,7 @@ async fn a_result_is_only_written_while_the_partition_is_ours() {
             number: 0,
         },
         alert: RawValue::from_string(serde_json::to_string(&message).unwrap()).unwrap(),
-        too_old: false,
+        verdict: None,
         attempts: 4,
         first_attempt_at: Some(Timestamp::EPOCH),
     };
@@ -466,7 +463,7 @@ async fn a_result_is_only_written_while_the_partition_is_ours() {
     let lost = notify.attempt(&job, || false, &never).await.unwrap();
     assert_eq!(lost, Attempted::Dropped);
     let ours = notify.attempt(&job, || true, &never).await.unwrap();
-    assert_eq!(ours, Attempted::Ended);
+    assert_eq!(ours, Attempted::Ended(Answer::Well));
     let written = scene.outcomes(1).remove(0);
     assert_eq!(
         (written.attempts, written.first_attempt_at),

@@ -3,14 +3,27 @@
 use super::super::memory::apply;
 use super::super::tests::alert;
 use super::*;
+use crate::domain::Outcome;
 
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
 fn limits() -> Limits {
     Limits {
         places: 8,
-        endpoints: 1,
+        endpoints: ["desk", "down"].map(Known::for_tests).into(),
         longest_wait: Duration::from_secs(600),
+        disable_after: Duration::from_secs(86_400),
+    }
+}
+
+impl Known {
+    /// Without limits of its own.
+    pub(in super::super) fn for_tests(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            address: "x".into(),
+            limit: Limit::default(),
+        }
     }
 }
 
@@ -38,7 +51,7 @@ fn what_a_wrong_clock_has_put_off_waits_no_longer_than_any() {
     accept(&mut outbox, &alert("a", 0, at(0)), &["desk"]);
     save(&mut outbox, &mut state);
     let job = outbox.next(at(0)).unwrap();
-    outbox.failed(job.key, at(0), at(1_000_000));
+    outbox.failed(job.key, at(0), at(1_000_000), &Answer::Untried, at(0));
     save(&mut outbox, &mut state);
     let mut outbox = Outbox::restore(state, limits(), at(10));
     assert_eq!(outbox.next_due(), Some(at(610)));
@@ -83,7 +96,7 @@ fn what_cannot_be_read_is_left_alone_and_what_belongs_to_nothing_goes() {
     assert!(!state.contains_key("delivery/gone/desk"));
     let job = outbox.next(at(0)).unwrap();
     assert_eq!((&*job.key.alert, job.attempts), ("a", 0));
-    outbox.ended(job.key, at(0));
+    outbox.ended(job.key, &Answer::Well, at(0));
     save(&mut outbox, &mut state);
     assert!(state.contains_key("done/msg_a_0") && state.contains_key("message/newer"));
 }
@@ -103,7 +116,7 @@ fn so_many_are_kept_and_then_no_more_is_read() {
     assert!(!outbox.has_room());
     save(&mut outbox, &mut state);
     let job = outbox.next(at(0)).unwrap();
-    outbox.ended(job.key, at(0));
+    outbox.ended(job.key, &Answer::Well, at(0));
     assert!(outbox.has_room());
 
     let mut long = alert("long", 0, at(0));
@@ -128,4 +141,38 @@ fn what_nobody_wants_is_done_at_once() {
     assert_eq!((outbox.saved(), outbox.pending()), (Some(1), 0));
     assert_eq!(accept(&mut outbox, &message, &["desk"]), Accepted::New);
     assert_eq!(accept(&mut outbox, &message, &["desk"]), Accepted::Known);
+}
+
+#[test]
+fn an_endpoint_that_is_disabled_is_told_to_the_others_once_and_over_a_restart() {
+    let mut state = HashMap::new();
+    let mut outbox = Outbox::restore(HashMap::new(), limits(), at(0));
+    accept(&mut outbox, &alert("a", 0, at(0)), &["down"]);
+    save(&mut outbox, &mut state);
+    let failed = Answer::Failed("status 500".into());
+    for day in [0, 1] {
+        let now = at(day * 86_400);
+        let job = outbox.next(now).unwrap();
+        assert_eq!(job.verdict, None);
+        outbox.failed(job.key, now, now, &failed, now);
+        save(&mut outbox, &mut state);
+    }
+    let mut outbox = Outbox::restore(state.clone(), limits(), at(86_400));
+    let jobs: Vec<Job> = std::iter::from_fn(|| outbox.next(at(86_400))).collect();
+    let told = jobs
+        .iter()
+        .find(|job| &*job.key.endpoint == "desk")
+        .unwrap();
+    let Notice::EndpointDisabled(disabled) = Notice::read(told.alert.get()).unwrap() else {
+        panic!("{}", told.alert);
+    };
+    assert_eq!(disabled.endpoint, "down");
+    let ends = jobs
+        .iter()
+        .find(|job| &*job.key.endpoint == "down")
+        .unwrap();
+    let verdict = ends.verdict.clone().unwrap();
+    assert_eq!(verdict.outcome, Outcome::Disabled);
+    assert!(verdict.reason.contains("not tried") && verdict.reason.contains("status 500"));
+    assert_eq!(jobs.len(), 2);
 }
