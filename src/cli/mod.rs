@@ -15,6 +15,7 @@ mod report;
 mod score;
 mod serve;
 mod signals;
+mod token;
 
 use crate::app::Role;
 use crate::config::{self, Config};
@@ -65,6 +66,7 @@ enum Command {
     Migrate,
     /// Measure speed: scoring, and the way from a post to its alert
     Bench(bench::Bench),
+    Token(token::Token),
     /// Write shell completions
     Completions {
         /// Which shell
@@ -140,6 +142,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             block_on(async { migrate::run(&config).await })
         }
         Command::Bench(args) => block_on(bench::run(args, config()?)),
+        Command::Token(args) => token::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "squall", &mut script);

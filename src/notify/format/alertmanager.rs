@@ -61,7 +61,10 @@ fn alerts(member: &Member, starts: Timestamp, notice: &Notice, facts: Facts<'_>)
     };
     let mut all = vec![one(member.severity, ends)];
     if member.severity == Severity::Critical && member.kind != AlertKind::Opened {
-        all.push(one(Severity::Warning, member.at.max(starts + Duration::from_millis(1))));
+        all.push(one(
+            Severity::Warning,
+            member.at.max(starts + Duration::from_millis(1)),
+        ));
     }
     all
 }

@@ -63,9 +63,9 @@ impl Format {
             link_base: "http://127.0.0.1:8080",
         };
         for sample in samples() {
-            format.write(&sample, facts).map_err(|problem| {
-                format!("on a sample of {}: {problem}", sample.event_type())
-            })?;
+            format
+                .write(&sample, facts)
+                .map_err(|problem| format!("on a sample of {}: {problem}", sample.event_type()))?;
         }
         Ok(format)
     }
@@ -137,11 +137,21 @@ fn summary(notice: &Notice, facts: Facts<'_>) -> String {
 /// `10 of Banks: negative spikes: A, B, … (critical)`.
 fn group_summary(group: &Group, facts: Facts<'_>) -> String {
     let list = name(&group.list, facts);
-    let open: Vec<_> = group.members.iter().filter(|member| member.kind.is_open()).collect();
+    let open: Vec<_> = group
+        .members
+        .iter()
+        .filter(|member| member.kind.is_open())
+        .collect();
     if open.is_empty() {
-        return format!("{list}: all {} negative spikes are over", group.members.len());
+        return format!(
+            "{list}: all {} negative spikes are over",
+            group.members.len()
+        );
     }
-    let names: Vec<String> = open.iter().map(|member| name(&member.entity, facts)).collect();
+    let names: Vec<String> = open
+        .iter()
+        .map(|member| name(&member.entity, facts))
+        .collect();
     format!(
         "{list}: {} negative spikes together: {} ({})",
         open.len(),

@@ -38,17 +38,14 @@ pub fn samples() -> Vec<Notice> {
         at,
         reason: "it has answered 410 Gone: nothing more is sent to it".into(),
     });
-    let alerts = messages.into_iter().map(|message| Notice::Alert(Box::new(message)));
+    let alerts = messages
+        .into_iter()
+        .map(|message| Notice::Alert(Box::new(message)));
     alerts.chain(groups).chain([disabled]).collect()
 }
 
 /// A message about an entity that does not exist.
-pub fn message(
-    kind: AlertKind,
-    revision: u32,
-    severity: Severity,
-    at: Timestamp,
-) -> AlertMessage {
+pub fn message(kind: AlertKind, revision: u32, severity: Severity, at: Timestamp) -> AlertMessage {
     let minute = Duration::from_secs(60);
     AlertMessage {
         id: message_id("sample", kind, revision),

@@ -4,6 +4,7 @@
 use super::{Facts, summary};
 use crate::notify::payload::notice_body;
 use crate::notify::{MAX_BODY_BYTES, Notice};
+use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use std::path::Path;
 
@@ -31,7 +32,9 @@ impl Template {
         let place = path.display();
         let length = std::fs::metadata(path).map(|metadata| metadata.len());
         if length.is_ok_and(|length| length > MOST_BYTES) {
-            return Err(format!("template {place}: over {MOST_BYTES} bytes: shorten it"));
+            return Err(format!(
+                "template {place}: over {MOST_BYTES} bytes: shorten it"
+            ));
         }
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("template {place}: cannot be read: {error}"))?;
@@ -44,7 +47,9 @@ impl Template {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::Json);
         environment.set_fuel(Some(FUEL));
-        environment.add_template_owned(NAME, text).map_err(|error| explain(&error))?;
+        environment
+            .add_template_owned(NAME, text)
+            .map_err(|error| explain(&error))?;
         Ok(Self(environment))
     }
 
@@ -59,7 +64,7 @@ impl Template {
             summary => summary(notice, facts),
             id => notice.id(),
             severity => notice.severity().name(),
-            ..minijinja::Value::from_serialize(&body)
+            ..minijinja::Value::from(Serde(&body))
         };
         let template = self.0.get_template(NAME).map_err(|error| explain(&error))?;
         let mut written = Bounded(Vec::new());

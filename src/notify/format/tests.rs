@@ -22,12 +22,22 @@ fn write(format: FormatConfig, notice: &Notice) -> Value {
 }
 
 fn alert(kind: AlertKind, severity: Severity) -> Notice {
-    Notice::Alert(Box::new(message(kind, 1, severity, Timestamp::from_millis(90_000))))
+    Notice::Alert(Box::new(message(
+        kind,
+        1,
+        severity,
+        Timestamp::from_millis(90_000),
+    )))
 }
 
 #[test]
 fn every_format_writes_every_sample() {
-    for format in [FormatConfig::Standard, FormatConfig::Slack, FormatConfig::PagerDuty, FormatConfig::Alertmanager] {
+    for format in [
+        FormatConfig::Standard,
+        FormatConfig::Slack,
+        FormatConfig::PagerDuty,
+        FormatConfig::Alertmanager,
+    ] {
         for sample in samples() {
             assert!(!write(format, &sample).is_null());
         }
@@ -36,7 +46,10 @@ fn every_format_writes_every_sample() {
 
 #[test]
 fn pagerduty_triggers_and_resolves_under_one_key() {
-    let opened = write(FormatConfig::PagerDuty, &alert(AlertKind::Opened, Severity::Critical));
+    let opened = write(
+        FormatConfig::PagerDuty,
+        &alert(AlertKind::Opened, Severity::Critical),
+    );
     assert_eq!(opened["event_action"], "trigger");
     assert_eq!(opened["routing_key"], "hush");
     assert_eq!(opened["payload"]["severity"], "critical");
@@ -46,33 +59,76 @@ fn pagerduty_triggers_and_resolves_under_one_key() {
         assert_eq!(ended["event_action"], "resolve");
         assert_eq!(ended["dedup_key"], opened["dedup_key"]);
     }
-    let missing = EndpointConfig { routing_key: Secret::default(), ..config(FormatConfig::PagerDuty) };
+    let missing = EndpointConfig {
+        routing_key: Secret::default(),
+        ..config(FormatConfig::PagerDuty)
+    };
     assert!(Format::new(&missing).unwrap_err().contains("routing_key"));
-    assert!(!format!("{:?}", Format::new(&config(FormatConfig::PagerDuty)).unwrap()).contains("hush"));
+    assert!(
+        !format!(
+            "{:?}",
+            Format::new(&config(FormatConfig::PagerDuty)).unwrap()
+        )
+        .contains("hush")
+    );
 }
 
 #[test]
 fn slack_gets_its_control_characters_escaped() {
-    let body = write(FormatConfig::Slack, &alert(AlertKind::Opened, Severity::Warning));
+    let body = write(
+        FormatConfig::Slack,
+        &alert(AlertKind::Opened, Severity::Warning),
+    );
     let text = body.to_string();
-    assert!(body["text"].as_str().unwrap().starts_with("Sample &lt;Bank&gt; &amp; Co: negative spike"));
+    assert!(
+        body["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("Sample &lt;Bank&gt; &amp; Co: negative spike")
+    );
     assert!(text.contains("&lt;headline&gt;") && !text.contains("<headline>"));
 }
 
 #[test]
 fn alertmanager_is_told_ends_and_that_a_warning_has_become_critical() {
-    let open = write(FormatConfig::Alertmanager, &alert(AlertKind::Opened, Severity::Warning));
+    let open = write(
+        FormatConfig::Alertmanager,
+        &alert(AlertKind::Opened, Severity::Warning),
+    );
     assert_eq!(open.as_array().unwrap().len(), 1);
-    let end = |value: &Value| value["endsAt"].as_str().unwrap().parse::<Timestamp>().unwrap();
-    let start = |value: &Value| value["startsAt"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    let end = |value: &Value| {
+        value["endsAt"]
+            .as_str()
+            .unwrap()
+            .parse::<Timestamp>()
+            .unwrap()
+    };
+    let start = |value: &Value| {
+        value["startsAt"]
+            .as_str()
+            .unwrap()
+            .parse::<Timestamp>()
+            .unwrap()
+    };
     assert!(end(&open[0]).since(start(&open[0])).as_secs() > 23 * 3600);
-    let worse = write(FormatConfig::Alertmanager, &alert(AlertKind::Updated, Severity::Critical));
-    assert_eq!(worse[1]["labels"], open[0]["labels"], "the same alert as before");
+    let worse = write(
+        FormatConfig::Alertmanager,
+        &alert(AlertKind::Updated, Severity::Critical),
+    );
+    assert_eq!(
+        worse[1]["labels"], open[0]["labels"],
+        "the same alert as before"
+    );
     assert_eq!(worse[0]["labels"]["severity"], "critical");
     assert!(end(&worse[1]) < end(&worse[0]));
-    let over = write(FormatConfig::Alertmanager, &alert(AlertKind::Resolved, Severity::Warning));
+    let over = write(
+        FormatConfig::Alertmanager,
+        &alert(AlertKind::Resolved, Severity::Warning),
+    );
     assert_eq!(over[0]["labels"], open[0]["labels"]);
-    assert!(end(&over[0]) > start(&over[0]) && end(&over[0]).since(start(&over[0])).as_secs() < 120);
+    assert!(
+        end(&over[0]) > start(&over[0]) && end(&over[0]).since(start(&over[0])).as_secs() < 120
+    );
 }
 
 #[test]
@@ -88,9 +144,17 @@ fn a_group_of_two_hundred_still_fits_and_names_whom_it_can() {
         list: "sector:Banks".into(),
         members: members.collect(),
     });
-    for format in [FormatConfig::Standard, FormatConfig::Slack, FormatConfig::PagerDuty, FormatConfig::Alertmanager] {
+    for format in [
+        FormatConfig::Standard,
+        FormatConfig::Slack,
+        FormatConfig::PagerDuty,
+        FormatConfig::Alertmanager,
+    ] {
         let body = write(format, &group).to_string();
-        assert!(body.contains("BANK-000") && body.contains("BANK-009"), "{format:?}");
+        assert!(
+            body.contains("BANK-000") && body.contains("BANK-009"),
+            "{format:?}"
+        );
     }
     assert_eq!(write(FormatConfig::Standard, &group)["data"]["alerts"], 200);
 }
@@ -108,7 +172,10 @@ fn a_template_sees_the_standard_body_and_no_text_can_break_out() {
     )
     .unwrap();
     assert_eq!(body["text"], "A sample \"quoted\" <headline> & more");
-    assert_eq!((&body["n"], &body["t"]), (&33.into(), &"sentiment.spike.opened".into()));
+    assert_eq!(
+        (&body["n"], &body["t"]),
+        (&33.into(), &"sentiment.spike.opened".into())
+    );
 }
 
 #[test]
@@ -122,7 +189,10 @@ fn a_template_that_goes_wrong_is_bounded_and_explained() {
         ("{% include 'other' %}", ""),
     ] {
         let error = template(text).unwrap_err();
-        assert!(error.contains(problem) && !error.contains('\n'), "{text}: {error}");
+        assert!(
+            error.contains(problem) && !error.contains('\n'),
+            "{text}: {error}"
+        );
     }
     let missing = config(FormatConfig::Template);
     assert!(Format::new(&missing).unwrap_err().contains("name its file"));
@@ -134,9 +204,15 @@ fn a_template_is_tried_on_every_sample_at_the_start() {
     let path = folder.path().join("hook.json");
     // Groups have no evidence.
     std::fs::write(&path, r#"{"text": {{ data.evidence[0].title }}}"#).unwrap();
-    let own = EndpointConfig { template: Some(path.clone()), ..config(FormatConfig::Template) };
+    let own = EndpointConfig {
+        template: Some(path.clone()),
+        ..config(FormatConfig::Template)
+    };
     let error = Format::new(&own).unwrap_err();
-    assert!(error.contains("on a sample of sentiment.group.opened"), "{error}");
+    assert!(
+        error.contains("on a sample of sentiment.group.opened"),
+        "{error}"
+    );
     std::fs::write(&path, r#"{"text": {{ summary }}}"#).unwrap();
     assert!(Format::new(&own).is_ok());
 }
