@@ -1,6 +1,7 @@
 //! The command line: one file a command. Data goes to standard output, everything else to standard error;
 //! exit status 0 is success, 1 failure, 2 wrong usage.
 
+mod alerts;
 mod bench;
 mod check_config;
 mod dead_letters;
@@ -58,6 +59,7 @@ enum Command {
     Detect(detect::Detect),
     /// Write a report
     Report(report::Report),
+    Alerts(alerts::Alerts),
     DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration, or print the documented defaults
     CheckConfig(check_config::CheckConfig),
@@ -134,6 +136,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let store = report::store(&config)?;
             block_on(async { report::run(&args, &config, &*store).await })
         }
+        Command::Alerts(args) => block_on(alerts::run(args, config()?)),
         Command::DeadLetters(args) => block_on(dead_letters::run(args, config()?)),
         Command::CheckConfig(args) => check_config::run(&args, config),
         Command::Doctor(args) => block_on(doctor::run(args, config)),

@@ -12,6 +12,7 @@ mod origin;
 mod post;
 mod records;
 mod sentiment;
+mod silence;
 mod time;
 
 pub use alert::{
@@ -29,4 +30,5 @@ pub use records::{
     Settled, SourceState,
 };
 pub use sentiment::{Label, Sentiment};
+pub use silence::Silence;
 pub use time::{Timestamp, event_time};

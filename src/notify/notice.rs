@@ -14,6 +14,8 @@ pub enum Notice {
     Group(Group),
     /// An endpoint was disabled.
     EndpointDisabled(EndpointDisabled),
+    /// squall is alive: when this stops coming, it is not.
+    Alive(Alive),
 }
 
 /// Alerts on members of one list that came together.
@@ -46,6 +48,17 @@ pub struct Member {
     pub p_value: f64,
 }
 
+/// That squall is alive, and what keeps it from working.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alive {
+    /// When.
+    pub at: Timestamp,
+    /// Deliveries that have not ended.
+    pub pending: usize,
+    /// What does not work in the process that delivers, one line each.
+    pub problems: Vec<String>,
+}
+
 /// An endpoint to which nothing is sent any more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndpointDisabled {
@@ -62,6 +75,7 @@ pub struct EndpointDisabled {
 enum Tagged {
     Group(Group),
     EndpointDisabled(EndpointDisabled),
+    Alive(Alive),
 }
 
 impl Notice {
@@ -80,6 +94,7 @@ impl Notice {
         Ok(match serde_json::from_str(text)? {
             Tagged::Group(group) => Self::Group(group),
             Tagged::EndpointDisabled(one) => Self::EndpointDisabled(one),
+            Tagged::Alive(one) => Self::Alive(one),
         })
     }
 
@@ -91,6 +106,7 @@ impl Notice {
             Self::EndpointDisabled(one) => {
                 serde_json::to_string(&Tagged::EndpointDisabled(one.clone()))
             }
+            Self::Alive(one) => serde_json::to_string(&Tagged::Alive(one.clone())),
         };
         // String keys and finite numbers only: writing them into memory cannot fail.
         written.unwrap_or_default()
@@ -107,6 +123,7 @@ impl Notice {
                 "msg_{}",
                 hash(&["endpoint", &one.endpoint, &one.at.to_string()])
             ),
+            Self::Alive(one) => format!("msg_{}", hash(&["alive", &one.at.to_string()])),
         }
     }
 
@@ -116,6 +133,7 @@ impl Notice {
             Self::Alert(message) => message.alert_id.clone(),
             Self::Group(group) => group.group_id.clone(),
             Self::EndpointDisabled(one) => format!("endpoint:{}", one.endpoint),
+            Self::Alive(_) => "alive".into(),
         }
     }
 
@@ -125,6 +143,7 @@ impl Notice {
             Self::Alert(message) => message.severity,
             Self::Group(group) => group.severity(),
             Self::EndpointDisabled(_) => Severity::Critical,
+            Self::Alive(_) => Severity::Warning,
         }
     }
 
@@ -138,6 +157,7 @@ impl Notice {
                 AlertKind::Resolved | AlertKind::Retracted => "sentiment.group.resolved",
             },
             Self::EndpointDisabled(_) => "squall.endpoint.disabled",
+            Self::Alive(_) => "squall.alive",
         }
     }
 
@@ -147,6 +167,7 @@ impl Notice {
             Self::Alert(message) => message.at,
             Self::Group(group) => group.at,
             Self::EndpointDisabled(one) => one.at,
+            Self::Alive(one) => one.at,
         }
     }
 }

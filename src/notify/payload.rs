@@ -1,6 +1,6 @@
 //! The body of a delivery: an alert message as receivers see it.
 
-use super::notice::{EndpointDisabled, Group, Notice};
+use super::notice::{Alive, EndpointDisabled, Group, Notice};
 use crate::domain::{AlertMessage, EntityId, Evidence, Expected, Observed, SpikeWindow, Timestamp};
 use serde::Serialize;
 use serde_json::json;
@@ -101,6 +101,16 @@ pub fn notice_body(
         Notice::EndpointDisabled(EndpointDisabled {
             endpoint, reason, ..
         }) => json!({"endpoint": cut(endpoint, MAX_CHARS), "reason": cut(reason, MAX_LINK_CHARS)}),
+        Notice::Alive(Alive {
+            pending, problems, ..
+        }) => {
+            let problems: Vec<_> = problems
+                .iter()
+                .take(20)
+                .map(|one| cut(one, MAX_CHARS))
+                .collect();
+            json!({"version": env!("CARGO_PKG_VERSION"), "pending": pending, "problems": problems})
+        }
     };
     let body = json!({"type": notice.event_type(), "timestamp": notice.at(), "data": data});
     body.to_string().into_bytes()

@@ -34,6 +34,8 @@ pub fn body(notice: &Notice, facts: Facts<'_>, routing_key: &Secret) -> Value {
             one.endpoint.clone(),
             json!({"reason": super::shortened(&one.reason, 500)}),
         ),
+        // Not sent in this format.
+        Notice::Alive(_) => (false, "squall".into(), "squall".into(), Value::Null),
     };
     let dedup_key = super::shortened(&notice.subject(), 200);
     if !open {
