@@ -315,14 +315,14 @@ fn an_alert_that_is_open_when_the_service_ends_goes_on_after_the_next_start() {
     let service = Service::start(&setup);
     replay(&setup, &setup.write("quiet.jsonl", &quiet_hours()));
     setup.wait_for(POSTS, 180);
-    burst(0..10);
+    burst(0..8);
     until("an alert is open", || setup.count(opened) == 1);
     service.stop();
     let before = setup.count(messages);
 
     let service = Service::start(&setup);
     // Many more: what goes on tells of itself ever less often.
-    burst(10..40);
+    burst(8..40);
     until("it is updated", || setup.count(messages) > before);
     service.stop();
     assert_eq!(setup.count(POSTS), 220);
