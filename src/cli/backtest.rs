@@ -1,12 +1,12 @@
 //! `squall backtest`: what detection says of a past stream, and what another configuration would have said.
 
+use super::files;
 use crate::app;
 use crate::config::{self, Config};
 use crate::connect::{Lines, MAX_LINE_BYTES};
 use crate::detect::{Decision, Detector};
 use crate::domain::{
-    AlertKind, AlertMessage, DetectionRecord, Origin, Post, Progress, ScoredPost, SourcePartition,
-    SourceState, Timestamp,
+    AlertKind, AlertMessage, DetectionRecord, Post, Progress, ScoredPost, SourceState, Timestamp,
 };
 use crate::model::{Model, Passage};
 use crate::pipeline::{Reader, Reading, Receipt, detected};
@@ -190,14 +190,7 @@ fn reading(reader: &Reader, post: Post, place: &str, number: u64) -> Reading {
     let source = post.source.clone().unwrap_or_else(|| "file".into());
     let claimed = post.published_at;
     let receipt = Receipt {
-        origin: Origin {
-            source: SourcePartition {
-                epoch: "file".into(),
-                topic: place.into(),
-                partition: 0,
-            },
-            offset: number as i64,
-        },
+        origin: files::line_origin(place, number),
         first_origin: None,
         source,
         recorded_at: claimed,

@@ -1,11 +1,24 @@
 //! Files that commands write: outputs and folders for a while.
 
 use super::UsageError;
+use crate::domain::{Origin, SourcePartition};
 use anyhow::Context as _;
 use std::fs::{DirBuilder, File, metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+
+/// Origin of a post that is a line of a file: `file:PATH:0:LINE`.
+pub(super) fn line_origin(place: &str, number: u64) -> Origin {
+    Origin {
+        source: SourcePartition {
+            epoch: "file".into(),
+            topic: place.into(),
+            partition: 0,
+        },
+        offset: number as i64,
+    }
+}
 
 /// Opens an output; `-` is standard output.
 ///

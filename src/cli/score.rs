@@ -4,7 +4,7 @@ use super::files;
 use crate::app;
 use crate::config::Config;
 use crate::connect::{Lines, MAX_LINE_BYTES};
-use crate::domain::{Origin, Post, SourcePartition, Timestamp};
+use crate::domain::{Post, Timestamp};
 use crate::model::{Cache, Model, Passage};
 use crate::pipeline::{Reader, Reading, Receipt, ScoreLine};
 use crate::text::Dictionary;
@@ -126,18 +126,9 @@ fn plain_post(bytes: &[u8]) -> Result<Post, String> {
     })
 }
 
-/// A line of a file has the origin `file:PATH:0:LINE`.
 fn receipt(place: &str, number: u64) -> Receipt {
-    let source = SourcePartition {
-        epoch: "file".into(),
-        topic: place.into(),
-        partition: 0,
-    };
     Receipt {
-        origin: Origin {
-            source,
-            offset: number as i64,
-        },
+        origin: files::line_origin(place, number),
         first_origin: None,
         source: "file".into(),
         recorded_at: None,

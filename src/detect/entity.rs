@@ -423,7 +423,7 @@ impl Entity {
                     ln_used: self.calibration.ln_used(),
                     concert: self.negatives.in_concert(window),
                 })),
-                p_value: (-rule.ln_e_value(judgement.ln_minutes)).exp().min(1.0),
+                p_value: rule.p_value(judgement.ln_minutes),
             }
         };
         let message = alert.judge(&self.name, mention, &verdict, rule, now.config, told);
@@ -493,7 +493,7 @@ impl Entity {
         let told = Told {
             evidence: self.negatives.evidence(window, &self.stories),
             explanation: None,
-            p_value: (-rule.ln_e_value(ln_minutes)).exp().min(1.0),
+            p_value: rule.p_value(ln_minutes),
         };
         self.alert
             .retract(retraction.event_time, window, tally.observed(sources), told)

@@ -131,6 +131,11 @@ impl Rule {
         ln_minutes - ln_under_way(&self.horizons)
     }
 
+    /// 1 / e-value at that moment, at most 1.
+    pub fn p_value(&self, ln_minutes: f64) -> f64 {
+        (-self.ln_e_value(ln_minutes)).exp().min(1.0)
+    }
+
     /// By rarity and effect.
     pub fn severity(&self, ln_minutes: f64, effect: f64) -> Severity {
         let rarer = ln_minutes - self.ln_threshold();

@@ -17,5 +17,5 @@ mod sign;
 pub use deliver::{Attempt, Next, Notifier};
 pub use endpoint::{Endpoint, Limit};
 pub use guard::Guard;
-pub use notice::{EndpointDisabled, Group, Member, Notice};
+pub use notice::{EndpointDisabled, Notice};
 pub use payload::{MAX_BODY_BYTES, alert_body, notice_body};

@@ -1,8 +1,9 @@
 //! A consumer: one thread polls, commits and serves rebalances; records go out through a bounded channel.
 //!
 //! When the channel is full the thread pauses all partitions and goes on polling, so that the group keeps
-//! its member and memory stays bounded; a single partition is paused when whoever takes its records wants so. All commits come from this thread, and each is tagged with the
-//! assignment under which the record was read: a commit that outlived its assignment is dropped.
+//! its member and memory stays bounded; a single partition is paused when whoever takes its records wants so. All
+//! commits come from this thread, and each is tagged with the assignment under which the record was read: a commit
+//! that outlived its assignment is dropped.
 
 mod books;
 mod poll;

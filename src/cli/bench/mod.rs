@@ -29,6 +29,12 @@ enum What {
     Store(store::StoreBench),
 }
 
+/// The middle one; NaN of none.
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// What a figure depends on besides the program.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or("?".into(), |cores| cores.to_string());

@@ -127,8 +127,7 @@ fn throughput(
             seconds.push(begun.elapsed().as_secs_f64());
         }
     }
-    seconds.sort_by(f64::total_cmp);
-    let median = seconds[seconds.len() / 2];
+    let median = super::median(seconds);
     let tokens_per_second = tokens as f64 / median;
     let row = Row {
         model: format!("{} ({})", model.name(), model.arithmetic()),

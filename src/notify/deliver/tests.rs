@@ -48,6 +48,11 @@ struct Receiver {
 }
 
 impl Receiver {
+    fn port(&self) -> &str {
+        let port = self.url.split(':').nth(2).unwrap();
+        port.split('/').next().unwrap()
+    }
+
     async fn start<F>(answer: impl Fn(usize) -> F + Clone + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Answer<Body>> + Send + 'static,
@@ -364,14 +369,7 @@ fn what_is_wrong_with_any_endpoint_is_reported_at_once() {
 #[tokio::test]
 async fn an_internal_address_is_connected_to_only_where_it_is_allowed() {
     let receiver = Receiver::scripted(&[(200, &[])]).await;
-    let port = receiver
-        .url
-        .split(':')
-        .nth(2)
-        .unwrap()
-        .split('/')
-        .next()
-        .unwrap();
+    let port = receiver.port();
     let closed = NotifyConfig {
         allow: Vec::new(),
         attempts: 1,
@@ -410,14 +408,7 @@ async fn a_name_that_changes_its_mind_is_refused() {
         };
         Box::pin(async move { Ok(vec![(address, 0).into()]) })
     });
-    let port = receiver
-        .url
-        .split(':')
-        .nth(2)
-        .unwrap()
-        .split('/')
-        .next()
-        .unwrap();
+    let port = receiver.port();
     let url = format!("http://rebound.example:{port}/");
     let mut notifier = Notifier::new(&config(), &[endpoint(&url)]).unwrap();
     notifier.guard = Guard::with_lookup(&config().allow, lookup);

@@ -1,6 +1,7 @@
 //! The test that knows the truth: rate, season, dispersion, share, effect and length of the burst. Nothing that has to
 //! learn can do better; how near detection comes is its power.
 
+use super::super::median;
 use super::world::{gamma, poisson, season};
 use rand::{RngExt as _, rngs::StdRng};
 use std::collections::VecDeque;
@@ -101,10 +102,4 @@ pub fn power(case: Case, threshold: f64, bursts: usize, rng: &mut StdRng) -> (f6
         }
     }
     (delays.len() as f64 / bursts as f64, median(delays))
-}
-
-/// The middle one; NaN of none.
-pub fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -1,6 +1,7 @@
 //! What detection finds of bursts, and how soon.
 
-use super::oracle::{BURST, Case, median};
+use super::super::median;
+use super::oracle::{BURST, Case};
 use super::world::{Law, Truth, World};
 use crate::config::DetectConfig;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
