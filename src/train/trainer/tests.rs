@@ -107,22 +107,51 @@ fn a_model_learns_and_the_folder_scores_as_it_did_in_training() {
         dropout: 0.0,
         ..bench.run("out")
     };
-    let outcome = run.go(&mut |_| {}).unwrap();
-    let report = &outcome.report;
-    assert_eq!(report.documents.as_ref().unwrap().accuracy, 1.0, "{report}");
-    assert_eq!(
-        report.entities.as_ref().unwrap().all.accuracy,
-        1.0,
-        "{report}"
-    );
+    let mut losses = Vec::new();
+    let outcome = run
+        .go(&mut |event| {
+            if let Event::Step { loss, .. } = event {
+                losses.push(*loss);
+            }
+        })
+        .unwrap();
+    // What it says of texts it has not seen hangs on the last bits of a processor's sums; that it learns does not.
+    let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+    let (first, last) = (mean(&losses[..15]), mean(&losses[losses.len() - 15..]));
+    assert!(last < 0.5 * first, "{first} {last}");
 
+    // The judgement of training is what the model in the folder says.
     let model = Model::open(&testing::model_config(run.out.to_string_lossy())).unwrap();
     assert!(model.knows_entities());
-    let text = "acme cuts a profit";
-    let passages = model.tokenizer().passages(text, &[one(0..4)], 1);
+    let dev = [
+        ("acme beats a profit", Some(0..4), Label::Positive),
+        ("acme cuts a profit", Some(0..4), Label::Negative),
+        ("a outlook profit", None, Label::Neutral),
+    ];
+    let (mut right, mut entities_right) = (0, 0);
+    for (text, name, label) in dev {
+        let names: Vec<_> = name.map(one).into_iter().collect();
+        let passages = model.tokenizer().passages(text, &names, 1);
+        let scored = &model.score(&passages).unwrap()[0];
+        right += usize::from(scored.document.label() == label);
+        entities_right += scored
+            .entities
+            .iter()
+            .filter(|entity| entity.label() == label)
+            .count();
+    }
+    let report = &outcome.report;
+    let documents = report.documents.as_ref().unwrap().accuracy;
+    let entities = report.entities.as_ref().unwrap().all.accuracy;
+    assert_eq!(
+        (documents, entities),
+        (right as f64 / 3.0, entities_right as f64 / 2.0),
+        "{report}"
+    );
+    let passages = model
+        .tokenizer()
+        .passages("acme cuts a profit", &[one(0..4)], 1);
     let scored = &model.score(&passages).unwrap()[0];
-    let labels = [scored.document.label(), scored.entities[0].label()];
-    assert_eq!(labels, [Label::Negative; 2], "{scored:?}");
 
     // The same logits, computed by the engine of inference and by the network of training.
     let base = Base::read(&run.out, 0, &Device::Cpu).unwrap();
