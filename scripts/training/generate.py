@@ -24,8 +24,8 @@ LABELS = {"+": "positive", "-": "negative", "=": "neutral"}
 SEED = "squall"
 # Texts a template may give at most, and how many for each doubling of the texts that it could give; neutral ones give
 # more, since most of what comes in is neutral, and so do those of several entities.
-MOST, EACH, MORE = 22, 2.1, 1.7
-FIGURES = 2700
+MOST, EACH, MORE = 9, 0.9, 1.7
+FIGURES = 1400
 SEVERAL = ("rivals", "creditors", "takeover", "dispute", "markets")
 CHATS = ("slang", "sarcasm", "customers say")
 
