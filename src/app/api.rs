@@ -43,6 +43,7 @@ pub(super) async fn serve(
         topics: parts.config.topics.clone(),
         max_text_bytes: parts.config.score.max_text_bytes,
         config: parts.config.api.clone(),
+        tokens: parts.config.tokens.clone(),
         score: scoring.map(|(reader, encoder)| -> web::Call<_, _> {
             Arc::new(move |posts| Box::pin(score(reader.clone(), encoder.clone(), posts)))
         }),

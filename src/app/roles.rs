@@ -1,7 +1,7 @@
 //! Starts the consuming roles.
 
 use super::{OnAlert, Parts, Running};
-use crate::broker::{BrokerError, Consumer, topics};
+use crate::broker::{BrokerError, Consumer, Producer, topics};
 use crate::domain::EntityId;
 use crate::pipeline::{detect, notify, score, stopping, store};
 use std::collections::BTreeSet;
@@ -141,6 +141,7 @@ pub(super) fn start(
             let matcher = parts.matcher.clone();
             let notify = notify::Notify {
                 notifier: parts.notifier.clone(),
+                outside: Producer::to_outside(&parts.connection, config.notify.timeout)?,
                 producer: parts.producer.clone(),
                 emitter: parts.emitter.clone(),
                 state: parts.states.notify(&parts.connection, &parts.producer),

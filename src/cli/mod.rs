@@ -17,6 +17,7 @@ mod score;
 mod serve;
 mod signals;
 mod train;
+mod token;
 
 use crate::app::Role;
 use crate::config::{self, Config};
@@ -70,6 +71,7 @@ enum Command {
     Migrate,
     /// Measure speed: scoring, and the way from a post to its alert
     Bench(bench::Bench),
+    Token(token::Token),
     /// Write shell completions
     Completions {
         /// Which shell
@@ -147,6 +149,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             block_on(async { migrate::run(&config).await })
         }
         Command::Bench(args) => block_on(bench::run(args, config()?)),
+        Command::Token(args) => token::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "squall", &mut script);

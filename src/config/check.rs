@@ -220,8 +220,35 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
 
     let api = &config.api;
     require(
-        api.listen.ip().is_loopback() || !api.token.is_empty(),
-        "api.listen: listens beyond loopback, but api.token is empty: set a token, or listen on 127.0.0.1",
+        api.listen.ip().is_loopback()
+            || !api.token.is_empty()
+            || !config.tokens.is_empty()
+            || !api.identity_header.is_empty(),
+        "api.listen: listens beyond loopback, but api.token is empty and there are no [[tokens]]: set one, or listen on 127.0.0.1",
+    );
+    require(
+        api.identity_header.is_empty() || !api.trusted_proxies.is_empty(),
+        "api.trusted_proxies: is empty, so that nobody would be believed: name the proxies that set api.identity_header",
+    );
+    require(
+        api.identity_header
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-'),
+        "api.identity_header: is no name of a header: write it as X-Forwarded-User",
+    );
+    for token in &config.tokens {
+        require(
+            token.digest().is_some(),
+            &format!(
+                "tokens '{}': hash must be sha256: and 64 hexadecimal digits: make it with `squall token`",
+                token.name
+            ),
+        );
+    }
+    unique(
+        config.tokens.iter().map(|token| token.name.as_str()),
+        "tokens",
+        &mut require,
     );
 }
 

@@ -41,6 +41,8 @@ pub enum Outcome {
     TooOld,
     /// The endpoint has failed for days and is disabled: no further attempt is made.
     Disabled,
+    /// The endpoint's template could not write this message: no attempt was made.
+    Unwritable,
 }
 
 impl Outcome {
@@ -52,6 +54,7 @@ impl Outcome {
             Self::Gone => "gone",
             Self::TooOld => "too_old",
             Self::Disabled => "disabled",
+            Self::Unwritable => "unwritable",
         }
     }
 }

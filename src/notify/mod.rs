@@ -1,12 +1,13 @@
 //! Notification: alert messages become signed webhook deliveries ([Standard Webhooks 1.0.0]).
 //!
-//! [`alert_body`] writes the body, [`Notifier::attempt`] sends it once to one [`Endpoint`] and tells what follows.
+//! [`Endpoint::write`] writes the body, [`Notifier::attempt`] sends it once to one [`Endpoint`] and tells what follows.
 //! Which message goes where, in which order, and when it is sent again, is the caller's.
 //!
 //! [Standard Webhooks 1.0.0]: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
 mod deliver;
 mod endpoint;
+mod format;
 mod guard;
 mod notice;
 mod payload;
@@ -16,6 +17,7 @@ mod sign;
 
 pub use deliver::{Attempt, Next, Notifier};
 pub use endpoint::{Endpoint, Limit};
+pub use format::{Facts, samples};
 pub use guard::Guard;
 pub use notice::{EndpointDisabled, Notice};
 pub use payload::{MAX_BODY_BYTES, alert_body, notice_body};

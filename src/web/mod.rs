@@ -3,9 +3,10 @@
 //! [`serve`] is all there is to call. What is not read from the [`Store`] (scoring, producing, control
 //! acts, reports) comes in through [`Web`] as calls, because it is the business of other roles.
 //!
-//! `server` routes; `guard` and `session` decide who may; `api`, `ingest`, `events` answer programs; `pages` answer
+//! `server` routes; `guard`, `access` and `session` decide who may; `api`, `ingest`, `events` answer programs; `pages` answer
 //! people from what `overview` gathered, with `charts` and `words`.
 
+mod access;
 mod api;
 mod assets;
 mod charts;
@@ -29,7 +30,7 @@ mod words;
 pub use problem::Problem;
 pub use server::serve;
 
-use crate::config::{ApiConfig, TopicConfig};
+use crate::config::{ApiConfig, TokenConfig, TopicConfig};
 use crate::domain::{Campaign, CampaignId, ControlAct, Entity, EntityId, Origin, Post, Timestamp};
 use crate::store::Store;
 use futures::future::BoxFuture;
@@ -56,6 +57,8 @@ pub struct Web {
     pub max_text_bytes: usize,
     /// Where it listens, and who may use it.
     pub config: ApiConfig,
+    /// Who may use it, by token.
+    pub tokens: Vec<TokenConfig>,
     /// Scores posts: one JSON object each, in order, as `squall score` writes them. None where this
     /// process has no model.
     pub score: Option<Call<Vec<Post>, Vec<serde_json::Value>>>,

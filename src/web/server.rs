@@ -8,6 +8,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -44,7 +45,8 @@ pub async fn serve(listener: TcpListener, web: Web, shutdown: CancellationToken)
         shutdown: shutdown.clone(),
     });
     let poller = tokio::spawn(events::poll(shared.clone()));
-    let served = axum::serve(listener, router(shared))
+    let app = router(shared).into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, app)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await;
     poller.abort();

@@ -60,6 +60,8 @@ pub struct Notify {
     pub notifier: Notifier,
     /// Keeps what is pending.
     pub state: Arc<dyn State>,
+    /// Writes to the topics that are endpoints.
+    pub outside: Producer,
     /// Writes how deliveries ended.
     pub producer: Producer,
     /// Where that goes.

@@ -144,9 +144,19 @@ impl Scene {
         }
     }
 
+    /// Another broker, and this as the first endpoint's address.
+    fn broker_with(&mut self, folder: &std::path::Path, url: &str) {
+        self.config.run.data_dir = folder.to_owned();
+        self.config.endpoints[0].url = Secret::new(url);
+        self.broker = EmbeddedBroker::start(&self.config).unwrap();
+        self.connection = Connection::to_embedded(&self.broker, &self.config).unwrap();
+        self.producer = Producer::new(&self.connection).unwrap();
+    }
+
     fn notify(&self) -> Notify {
         Notify {
             notifier: Notifier::new(&self.config.notify, &self.config.endpoints).unwrap(),
+            outside: Producer::to_outside(&self.connection, NEVER).unwrap(),
             state: self.state.clone(),
             producer: self.producer.clone(),
             emitter: Emitter::new(&self.connection),
@@ -474,4 +484,32 @@ async fn a_result_is_only_written_while_the_partition_is_ours() {
         scene.metrics.deliveries.with(["desk", "delivered"]).get(),
         1
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_of_kafka_is_an_endpoint_too() {
+    let desk = Receiver::start(200).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut scene = Scene::new(&[("desk", &desk)]);
+    scene.broker_with(folder.path(), "kafka:desk.alerts");
+    let role = scene.start();
+    scene.send(&[alert("a", 0, Timestamp::now())]).await;
+    until("it is done", || scene.state.count("done/") == 1).await;
+    role.end(Stop::Now).await.unwrap();
+    let client = scene.client();
+    let mut list = TopicPartitionList::new();
+    list.add_partition("desk.alerts", 0);
+    client.assign(&list).unwrap();
+    let record = client.iter().next().unwrap().unwrap();
+    use rdkafka::message::Headers as _;
+    assert_eq!(record.key(), Some("a".as_bytes()));
+    let headers = record.headers().unwrap();
+    let names: Vec<&str> = headers.iter().map(|header| header.key).collect();
+    assert_eq!(
+        names,
+        ["webhook-id", "webhook-timestamp", "webhook-signature"]
+    );
+    assert_eq!(headers.get(0).value, Some("msg_a_0".as_bytes()));
+    let body: serde_json::Value = serde_json::from_slice(record.payload().unwrap()).unwrap();
+    assert_eq!(body["type"], "sentiment.spike.opened");
 }

@@ -371,8 +371,9 @@ pub fn web(store: Arc<FakeStore>, asked: Arc<Asked>, token: &str) -> Web {
         config: ApiConfig {
             listen: ([127, 0, 0, 1], 8080).into(),
             token: Secret::new(token),
-            public_url: String::new(),
+            ..crate::config::load(None, std::iter::empty()).unwrap().api
         },
+        tokens: Vec::new(),
         score: Some(Arc::new(|posts: Vec<Post>| {
             let scored = posts
                 .iter()
