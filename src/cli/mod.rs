@@ -2,6 +2,7 @@
 //! exit status 0 is success, 1 failure, 2 wrong usage.
 
 mod backtest;
+mod alerts;
 mod bench;
 mod check_config;
 mod dead_letters;
@@ -63,6 +64,7 @@ enum Command {
     Backtest(backtest::Backtest),
     /// Write a report
     Report(report::Report),
+    Alerts(alerts::Alerts),
     DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration, or print the documented defaults
     CheckConfig(check_config::CheckConfig),
@@ -141,6 +143,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let store = report::store(&config)?;
             block_on(async { report::run(&args, &config, &*store).await })
         }
+        Command::Alerts(args) => block_on(alerts::run(args, config()?)),
         Command::DeadLetters(args) => block_on(dead_letters::run(args, config()?)),
         Command::CheckConfig(args) => check_config::run(&args, config),
         Command::Doctor(args) => block_on(doctor::run(args, config)),

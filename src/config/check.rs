@@ -1,7 +1,7 @@
 //! Checks across keys: what no single type can say.
 
 use super::rules::{self, good_horizons};
-use super::{Config, EMBEDDED, clickhouse_keys, client_keys};
+use super::{Config, EMBEDDED, FormatConfig, clickhouse_keys, client_keys};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -208,6 +208,20 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
                 endpoint.name
             ),
         );
+        let plain = matches!(
+            endpoint.format,
+            FormatConfig::Standard | FormatConfig::Template
+        );
+        let second = Duration::from_secs(1);
+        require(
+            endpoint
+                .alive
+                .is_none_or(|every| plain && every >= second && every <= LONGEST),
+            &format!(
+                "endpoints '{}': alive must be at least 1s, and is for the formats standard and template",
+                endpoint.name
+            ),
+        );
     }
     unique(
         config
@@ -282,6 +296,7 @@ fn too_large(config: &Config) -> Vec<String> {
         ("detect.max_alert_age", detect.max_alert_age),
         ("notify.timeout", notify.timeout),
         ("notify.disable_after", notify.disable_after),
+        ("notify.max_silence", notify.max_silence),
     ];
     let waits = notify.retry_waits.iter();
     let durations = durations

@@ -27,7 +27,16 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Sections that are lists of tables; the default file has examples of most of them in comments only.
-const LISTS: [&str; 6] = ["topics", "lists", "campaigns", "rules", "endpoints", "tokens"];
+const LISTS: [&str; 8] = [
+    "topics",
+    "lists",
+    "campaigns",
+    "rules",
+    "endpoints",
+    "routes",
+    "quiet_hours",
+    "tokens",
+];
 
 /// Table whose keys are the Kafka client's, not squall's.
 pub(super) const FREE: &str = "kafka.client";
@@ -229,6 +238,8 @@ fn build(table: &Table, errors: &mut Vec<String>) -> Option<Config> {
         .map(|(detect, rules)| DetectConfig { rules, ..detect });
     let notify = section(table, "notify", errors);
     let endpoints = list(table, "endpoints", errors);
+    let routes = list(table, "routes", errors);
+    let quiet_hours = list(table, "quiet_hours", errors);
     let tokens = list(table, "tokens", errors);
     let api = section(table, "api", errors);
     Some(Config {
@@ -245,6 +256,8 @@ fn build(table: &Table, errors: &mut Vec<String>) -> Option<Config> {
         detect: detect?,
         notify: notify?,
         endpoints: endpoints?,
+        routes: routes?,
+        quiet_hours: quiet_hours?,
         tokens: tokens?,
         api: api?,
     })

@@ -2,7 +2,7 @@
 //! and holds the defaults; here are only the types.
 
 use super::{Budget, RuleConfig, Secret, duration, network};
-use crate::domain::{Campaign, EntityList, Severity};
+use crate::domain::{Campaign, EntityId, EntityList, Severity};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,6 +31,10 @@ pub struct Config {
     pub notify: NotifyConfig,
     #[serde(default)]
     pub endpoints: Vec<EndpointConfig>,
+    #[serde(default)]
+    pub routes: Vec<RouteConfig>,
+    #[serde(default)]
+    pub quiet_hours: Vec<QuietConfig>,
     #[serde(default)]
     pub tokens: Vec<TokenConfig>,
     pub api: ApiConfig,
@@ -194,6 +198,8 @@ pub struct NotifyConfig {
     #[serde(with = "duration")]
     pub disable_after: Duration,
     pub in_flight: usize,
+    #[serde(with = "duration")]
+    pub max_silence: Duration,
     #[serde(with = "network")]
     pub allow: Vec<IpNet>,
 }
@@ -219,6 +225,65 @@ pub struct EndpointConfig {
     pub in_flight: Option<usize>,
     #[serde(default)]
     pub per_second: Option<f64>,
+    #[serde(
+        default,
+        with = "duration::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub alive: Option<Duration>,
+}
+
+/// `[[routes]]`: what its endpoints get.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are documented in squall.toml")]
+pub struct RouteConfig {
+    pub endpoints: Vec<String>,
+    #[serde(default)]
+    pub entities: Vec<EntityId>,
+    #[serde(default)]
+    pub lists: Vec<EntityId>,
+    #[serde(default)]
+    pub rules: Vec<String>,
+    #[serde(default = "lowest")]
+    pub min_severity: Severity,
+    #[serde(default)]
+    pub hours: Option<HoursConfig>,
+}
+
+/// `[[quiet_hours]]`: when its endpoints hear only of what is critical.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are documented in squall.toml")]
+pub struct QuietConfig {
+    pub endpoints: Vec<String>,
+    pub hours: HoursConfig,
+    #[serde(default)]
+    pub escalate_to: Vec<String>,
+}
+
+/// Hours of the week: `{ from = "22:00", to = "07:00", zone = "Europe/Berlin", days = ["mon"] }`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are documented in squall.toml")]
+pub struct HoursConfig {
+    pub from: String,
+    pub to: String,
+    pub zone: String,
+    #[serde(default)]
+    pub days: Vec<String>,
+}
+
+impl HoursConfig {
+    /// All hours of all days.
+    pub fn always() -> Self {
+        Self {
+            from: "00:00".into(),
+            to: "00:00".into(),
+            zone: "UTC".into(),
+            days: Vec::new(),
+        }
+    }
 }
 
 /// `endpoints.format`
@@ -252,6 +317,7 @@ impl EndpointConfig {
             routing_key: Secret::default(),
             in_flight: None,
             per_second: None,
+            alive: None,
         }
     }
 }

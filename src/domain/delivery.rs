@@ -43,9 +43,23 @@ pub enum Outcome {
     Disabled,
     /// The endpoint's template could not write this message: no attempt was made.
     Unwritable,
+    /// Somebody has silenced it.
+    Silenced,
+    /// An alert on a list that its entity is on is open, or nothing of it was sent before.
+    Muted,
+    /// It is not worse than when somebody acknowledged it.
+    Acknowledged,
 }
 
 impl Outcome {
+    /// Whether the receiver should have got it and did not.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Failed | Self::Gone | Self::TooOld | Self::Disabled | Self::Unwritable => true,
+            Self::Delivered | Self::Silenced | Self::Muted | Self::Acknowledged => false,
+        }
+    }
+
     /// The word used in metrics and tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -55,6 +69,9 @@ impl Outcome {
             Self::TooOld => "too_old",
             Self::Disabled => "disabled",
             Self::Unwritable => "unwritable",
+            Self::Silenced => "silenced",
+            Self::Muted => "muted",
+            Self::Acknowledged => "acknowledged",
         }
     }
 }

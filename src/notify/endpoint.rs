@@ -8,6 +8,7 @@ use crate::domain::Severity;
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::time::Duration;
 
 /// A receiver of alerts. Neither Debug nor any message shows its keys, or more of its URL than scheme, host and
 /// port: path and query of a webhook address are often secrets themselves.
@@ -18,6 +19,7 @@ pub struct Endpoint {
     min_severity: Severity,
     limit: Limit,
     format: Format,
+    alive: Option<Duration>,
 }
 
 /// How much is sent to an endpoint at once, beside its share of all places.
@@ -55,6 +57,7 @@ impl Endpoint {
         match (url, format) {
             (Some(url), Some(format)) if problems.is_empty() => Ok(Self {
                 format,
+                alive: config.alive,
                 name: config.name.clone(),
                 url,
                 keys,
@@ -97,6 +100,11 @@ impl Endpoint {
     /// The topic it is, where it is one of Kafka's.
     pub fn topic(&self) -> Option<&str> {
         (self.url.scheme() == "kafka").then(|| self.url.path())
+    }
+
+    /// How often it is told that squall is alive.
+    pub fn alive(&self) -> Option<Duration> {
+        self.alive
     }
 
     /// Tells its address from another, and not what it is: 16 hexadecimal digits of a hash.

@@ -13,11 +13,13 @@ mod notice;
 mod payload;
 mod reach;
 pub mod retry;
+mod routing;
 mod sign;
 
 pub use deliver::{Attempt, Next, Notifier};
 pub use endpoint::{Endpoint, Limit};
-pub use format::{Facts, samples};
+pub use format::{Facts, sample, samples};
 pub use guard::Guard;
-pub use notice::{EndpointDisabled, Notice};
+pub use notice::{Alive, EndpointDisabled, Group, Member, Notice};
 pub use payload::{MAX_BODY_BYTES, alert_body, notice_body};
+pub use routing::{Routing, Subject};

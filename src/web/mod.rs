@@ -7,6 +7,7 @@
 //! people from what `overview` gathered, with `charts` and `words`.
 
 mod access;
+mod alerting;
 mod api;
 mod assets;
 mod charts;
@@ -32,9 +33,11 @@ pub use server::serve;
 
 use crate::config::{ApiConfig, TokenConfig, TopicConfig};
 use crate::domain::{Campaign, CampaignId, ControlAct, Entity, EntityId, Origin, Post, Timestamp};
+use crate::pipeline::notify::Board;
 use crate::store::Store;
 use futures::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What another role does for the API. A [`Problem`] it returns is shown to the client as it is.
 pub type Call<Argument, Answer> =
@@ -66,6 +69,12 @@ pub struct Web {
     pub produce: Call<Submission, Vec<Origin>>,
     /// Writes to `squall.control`.
     pub control: Call<ControlAct, ()>,
+    /// To ask NOTIFY; none where it runs in another process.
+    pub board: Option<Board>,
+    /// Sends a sample to an endpoint, once; what went wrong, or nothing.
+    pub test: Call<String, String>,
+    /// `notify.max_silence`.
+    pub max_silence: Duration,
     /// Renders the report of a campaign.
     pub report: Call<ReportRequest, Report>,
     /// The metrics in the text format of Prometheus.

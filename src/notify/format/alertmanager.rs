@@ -27,6 +27,8 @@ pub fn body(notice: &Notice, facts: Facts<'_>) -> Value {
             let all = members.flat_map(|member| alerts(member, member.at, notice, facts));
             Value::Array(all.collect())
         }
+        // Not sent in this format.
+        Notice::Alive(_) => json!([]),
         Notice::EndpointDisabled(one) => json!([{
             "labels": {"alertname": "squall_endpoint_disabled", "endpoint": one.endpoint, "severity": "critical"},
             "annotations": {"summary": summary(notice, facts)},

@@ -7,7 +7,7 @@ mod sample;
 mod slack;
 mod template;
 
-pub use sample::samples;
+pub use sample::{sample, samples};
 
 use super::notice::{Group, Notice};
 use super::payload::{MAX_BODY_BYTES, notice_body};
@@ -130,6 +130,8 @@ fn summary(notice: &Notice, facts: Facts<'_>) -> String {
             "squall sends nothing more to endpoint '{}': {}",
             one.endpoint, one.reason
         ),
+        Notice::Alive(one) if one.problems.is_empty() => "squall is alive".into(),
+        Notice::Alive(one) => format!("squall is alive, but: {}", one.problems.join("; ")),
     };
     shortened(&line, 900)
 }

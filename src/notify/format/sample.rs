@@ -4,7 +4,7 @@ use crate::domain::{
     AlertKind, AlertMessage, Evidence, Expected, Observed, Severity, SpikeWindow, Timestamp,
     message_id,
 };
-use crate::notify::{EndpointDisabled, Group, Notice};
+use crate::notify::{Alive, EndpointDisabled, Group, Notice};
 use std::time::Duration;
 
 /// One of each kind and severity, about an entity that does not exist.
@@ -41,7 +41,12 @@ pub fn samples() -> Vec<Notice> {
     let alerts = messages
         .into_iter()
         .map(|message| Notice::Alert(Box::new(message)));
-    alerts.chain(groups).chain([disabled]).collect()
+    let alive = Notice::Alive(Alive {
+        at,
+        pending: 0,
+        problems: vec!["store: the database is away".into()],
+    });
+    alerts.chain(groups).chain([disabled, alive]).collect()
 }
 
 /// A message about an entity that does not exist.
@@ -81,4 +86,12 @@ pub fn message(kind: AlertKind, revision: u32, severity: Severity, at: Timestamp
         }],
         model: "sample".into(),
     }
+}
+
+/// What is sent to try an endpoint: an alert that is over, so that nobody is woken up, under an id of its own.
+pub fn sample(at: Timestamp) -> Notice {
+    let mut message = message(AlertKind::Resolved, 0, Severity::Warning, at);
+    message.alert_id = format!("sample-{}", at.millis());
+    message.id = message_id(&message.alert_id, message.kind, message.revision);
+    Notice::Alert(Box::new(message))
 }

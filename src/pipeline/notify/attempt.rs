@@ -115,7 +115,7 @@ impl Notify {
     }
 
     /// Writes a notice for an endpoint and sends it once.
-    async fn send(&self, endpoint: &Endpoint, notice: &Notice, before: u32) -> Attempt {
+    pub(super) async fn send(&self, endpoint: &Endpoint, notice: &Notice, before: u32) -> Attempt {
         let facts = Facts {
             entity_name: &*self.entity_name,
             link_base: &self.link_base,
@@ -172,7 +172,7 @@ impl Notify {
         let (endpoint, outcome) = (&delivery.endpoint, delivery.outcome);
         let labels = [endpoint.as_str(), outcome.name()];
         self.metrics.deliveries.with(labels).inc();
-        if outcome != Outcome::Delivered {
+        if outcome.is_failure() {
             tracing::warn!(
                 endpoint,
                 message = delivery.message_id,
@@ -181,7 +181,8 @@ impl Notify {
                 "alert not delivered: {}",
                 outcome.name()
             );
-        } else if let Notice::Alert(message) = notice
+        } else if outcome == Outcome::Delivered
+            && let Notice::Alert(message) = notice
             && let Some(received) = message.received_at
         {
             let seconds = delivery.ended_at.since(received).as_secs_f64();

@@ -244,7 +244,7 @@ fn acknowledgement(alert: &AlertRow, now: Timestamp, headers: &HeaderMap, place:
     let failed = alert
         .deliveries
         .iter()
-        .any(|delivery| delivery.outcome != Outcome::Delivered);
+        .any(|delivery| delivery.outcome.is_failure());
     html! {
         footer {
             @if let Some((by, at)) = &alert.acknowledged {

@@ -13,6 +13,7 @@ fn limits() -> Limits {
         endpoints: ["desk", "down"].map(Known::for_tests).into(),
         longest_wait: Duration::from_secs(600),
         disable_after: Duration::from_secs(86_400),
+        max_silence: Duration::from_secs(3600),
     }
 }
 
@@ -33,8 +34,12 @@ fn at(seconds: u64) -> Timestamp {
 
 fn accept(outbox: &mut Outbox, message: &AlertMessage, endpoints: &[&str]) -> Accepted {
     let raw = RawValue::from_string(serde_json::to_string(message).unwrap()).unwrap();
-    let endpoints = endpoints.iter().map(|name| (*name).into()).collect();
-    outbox.accept(message, raw, endpoints, MAX_AGE, 1, at(0))
+    let route = Route {
+        lists: &[],
+        wanting: endpoints.iter().map(|name| (*name).into()).collect(),
+        held: &|name, _| (name == "asleep").then(|| at(3600)),
+    };
+    outbox.accept(message, raw, route, MAX_AGE, 1, at(0))
 }
 
 fn save(outbox: &mut Outbox, state: &mut HashMap<String, Vec<u8>>) {
@@ -175,4 +180,17 @@ fn an_endpoint_that_is_disabled_is_told_to_the_others_once_and_over_a_restart() 
     assert_eq!(verdict.outcome, Outcome::Disabled);
     assert!(verdict.reason.contains("not tried") && verdict.reason.contains("status 500"));
     assert_eq!(jobs.len(), 2);
+}
+
+#[test]
+fn what_is_held_waits_for_its_time_also_over_a_restart() {
+    let mut state = HashMap::new();
+    let mut outbox = Outbox::restore(HashMap::new(), limits(), at(0));
+    accept(&mut outbox, &alert("a", 0, at(0)), &["asleep", "desk"]);
+    save(&mut outbox, &mut state);
+    let mut outbox = Outbox::restore(state, limits(), at(1));
+    assert_eq!(&*outbox.next(at(1)).unwrap().key.endpoint, "desk");
+    assert!(outbox.next(at(3599)).is_none());
+    assert_eq!(outbox.next_due(), Some(at(3600)));
+    assert_eq!(&*outbox.next(at(3600)).unwrap().key.endpoint, "asleep");
 }
