@@ -2,9 +2,9 @@
 
 use crate::config::{Config, EndpointConfig, HoursConfig, QuietConfig, RouteConfig};
 use crate::domain::{EntityId, Severity, Timestamp};
+use jiff::ToSpan;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
-use jiff::{ToSpan, Zoned};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -189,7 +189,7 @@ impl Hours {
     /// day on which they begin; equal times are a whole day.
     fn end(&self, now: Timestamp) -> Option<Timestamp> {
         let instant = jiff::Timestamp::from_millisecond(now.millis()).ok()?;
-        let today = instant.to_zoned(self.zone.clone()).date();
+        let today = self.zone.to_datetime(instant).date();
         let yesterday = today.checked_sub(1.day()).ok()?;
         [yesterday, today].into_iter().find_map(|day| {
             if !self.days.contains(&day.weekday()) {
@@ -199,13 +199,10 @@ impl Hours {
                 true => day.checked_add(1.day()).ok()?,
                 false => day,
             };
-            let from: Zoned = day
-                .to_datetime(self.from)
-                .to_zoned(self.zone.clone())
-                .ok()?;
-            let to: Zoned = last.to_datetime(self.to).to_zoned(self.zone.clone()).ok()?;
-            let inside = from.timestamp() <= instant && instant < to.timestamp();
-            inside.then(|| Timestamp::from_millis(to.timestamp().as_millisecond()))
+            let from = self.zone.to_timestamp(day.to_datetime(self.from)).ok()?;
+            let to = self.zone.to_timestamp(last.to_datetime(self.to)).ok()?;
+            let inside = from <= instant && instant < to;
+            inside.then(|| Timestamp::from_millis(to.as_millisecond()))
         })
     }
 }
