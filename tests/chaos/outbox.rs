@@ -404,5 +404,6 @@ fn alert(number: usize) -> AlertMessage {
         p_value: 1e-9,
         evidence: Vec::new(),
         model: "m".into(),
+        explanation: None,
     }
 }

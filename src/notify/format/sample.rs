@@ -85,6 +85,7 @@ pub fn message(kind: AlertKind, revision: u32, severity: Severity, at: Timestamp
             copies: 7,
         }],
         model: "sample".into(),
+        explanation: None,
     }
 }
 
