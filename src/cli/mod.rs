@@ -1,8 +1,8 @@
 //! The command line: one file a command. Data goes to standard output, everything else to standard error;
 //! exit status 0 is success, 1 failure, 2 wrong usage.
 
-mod backtest;
 mod alerts;
+mod backtest;
 mod bench;
 mod check_config;
 mod dead_letters;
@@ -17,8 +17,8 @@ mod report;
 mod score;
 mod serve;
 mod signals;
-mod train;
 mod token;
+mod train;
 
 use crate::app::Role;
 use crate::config::{self, Config};

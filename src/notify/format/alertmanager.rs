@@ -4,7 +4,7 @@
 //! far ahead, and what is over the end that it had. Severity is a label: an alert that becomes critical is another one to
 //! Alertmanager, and the warning before it is ended with the same message.
 
-use super::{Facts, link, name, summary};
+use super::{Facts, alert_summary, link, name, summary};
 use crate::domain::{AlertKind, EntityId, Severity, Timestamp};
 use crate::notify::{Member, Notice};
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ fn alerts(member: &Member, starts: Timestamp, notice: &Notice, facts: Facts<'_>)
         json!({
             "labels": labels(member, severity),
             "annotations": {
-                "summary": summary(notice, facts),
+                "summary": alert_summary(member, facts),
                 "entity_name": super::shortened(&name(&member.entity, facts), 200),
                 "negative": member.observed.negative.to_string(),
                 "expected": format!("{:.1}", member.expected.negative),

@@ -9,7 +9,7 @@ mod template;
 
 pub use sample::{sample, samples};
 
-use super::notice::{Group, Notice};
+use super::notice::{Group, Member, Notice};
 use super::payload::{MAX_BODY_BYTES, notice_body};
 use crate::config::{EndpointConfig, FormatConfig, Secret};
 use crate::domain::{AlertKind, EntityId};
@@ -109,22 +109,7 @@ fn link(notice: &Notice, facts: Facts<'_>) -> String {
 /// One line that says what has happened.
 fn summary(notice: &Notice, facts: Facts<'_>) -> String {
     let line = match notice {
-        Notice::Alert(message) => {
-            let what = match message.kind {
-                AlertKind::Opened => "negative spike",
-                AlertKind::Updated => "negative spike has worsened",
-                AlertKind::Resolved => "negative spike is over",
-                AlertKind::Retracted => "alert taken back, its evidence was corrected",
-            };
-            format!(
-                "{}: {what}, {} negative mentions by {} sources, {:.1} expected ({})",
-                name(&message.entity, facts),
-                message.observed.negative,
-                message.observed.sources,
-                message.expected.negative,
-                message.severity.name(),
-            )
-        }
+        Notice::Alert(message) => alert_summary(&Member::from(&**message), facts),
         Notice::Group(group) => group_summary(group, facts),
         Notice::EndpointDisabled(one) => format!(
             "squall sends nothing more to endpoint '{}': {}",
@@ -134,6 +119,24 @@ fn summary(notice: &Notice, facts: Facts<'_>) -> String {
         Notice::Alive(one) => format!("squall is alive, but: {}", one.problems.join("; ")),
     };
     shortened(&line, 900)
+}
+
+/// One line that says what has happened to an entity.
+fn alert_summary(alert: &Member, facts: Facts<'_>) -> String {
+    let what = match alert.kind {
+        AlertKind::Opened => "negative spike",
+        AlertKind::Updated => "negative spike has worsened",
+        AlertKind::Resolved => "negative spike is over",
+        AlertKind::Retracted => "alert taken back, its evidence was corrected",
+    };
+    format!(
+        "{}: {what}, {} negative mentions by {} sources, {:.1} expected ({})",
+        shortened(&name(&alert.entity, facts), 200),
+        alert.observed.negative,
+        alert.observed.sources,
+        alert.expected.negative,
+        alert.severity.name(),
+    )
 }
 
 /// `10 of Banks: negative spikes: A, B, … (critical)`.
