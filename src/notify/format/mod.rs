@@ -36,7 +36,7 @@ pub enum Format {
     /// `POST /api/v2/alerts`.
     Alertmanager,
     /// Of the user's own.
-    Template(Template),
+    Template(Box<Template>),
 }
 
 impl Format {
@@ -54,7 +54,7 @@ impl Format {
             }
             FormatConfig::PagerDuty => Self::PagerDuty(config.routing_key.clone()),
             FormatConfig::Template => match &config.template {
-                Some(path) => Self::Template(Template::open(path)?),
+                Some(path) => Self::Template(Box::new(Template::open(path)?)),
                 None => return Err("format template needs template: name its file".into()),
             },
         };

@@ -210,18 +210,19 @@ impl Rules {
                 changes.push(kept::put(kept::silence(&id), &kept));
                 self.silences.insert(id, kept);
             }
-            ControlAct::Unsilence { id, .. } => {
-                if self.silences.remove(id).is_some() {
-                    changes.push(kept::remove(kept::silence(id)));
-                }
+            ControlAct::Unsilence { id, .. } if self.silences.remove(id).is_some() => {
+                changes.push(kept::remove(kept::silence(id)));
             }
             _ => {}
         }
         // What is over is cleared away with whatever comes next.
-        let over = self
-            .silences
-            .extract_if(.., |_, kept| kept.silence.until <= now);
-        changes.extend(over.map(|(id, _)| kept::remove(kept::silence(&id))));
+        self.silences.retain(|id, kept| {
+            let over = kept.silence.until <= now;
+            if over {
+                changes.push(kept::remove(kept::silence(id)));
+            }
+            !over
+        });
         changes
     }
 
