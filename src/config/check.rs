@@ -197,6 +197,10 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
         !notify.disable_after.is_zero(),
         "notify.disable_after: must not be zero: an endpoint would be disabled by its first failure",
     );
+    require(
+        notify.group_from != 1,
+        "notify.group_from: one alert is no group: write 2 or more, or 0 for no groups",
+    );
     for endpoint in &config.endpoints {
         let rate = endpoint.per_second.unwrap_or(1.0);
         require(
@@ -277,6 +281,7 @@ fn too_large(config: &Config) -> Vec<String> {
         ("store.flush_rows", store.flush_rows, 1_000_000),
         ("notify.in_flight", notify.in_flight, 100_000),
         ("notify.attempts", notify.attempts as usize, 1000),
+        ("notify.group_from", notify.group_from, 1000),
         (
             "detect.min_negative",
             detect.min_negative as usize,
@@ -297,6 +302,8 @@ fn too_large(config: &Config) -> Vec<String> {
         ("notify.timeout", notify.timeout),
         ("notify.disable_after", notify.disable_after),
         ("notify.max_silence", notify.max_silence),
+        ("notify.group_within", notify.group_within),
+        ("notify.group_wait", notify.group_wait),
     ];
     let waits = notify.retry_waits.iter();
     let durations = durations

@@ -200,6 +200,11 @@ pub struct NotifyConfig {
     pub in_flight: usize,
     #[serde(with = "duration")]
     pub max_silence: Duration,
+    pub group_from: usize,
+    #[serde(with = "duration")]
+    pub group_within: Duration,
+    #[serde(with = "duration")]
+    pub group_wait: Duration,
     #[serde(with = "network")]
     pub allow: Vec<IpNet>,
 }

@@ -49,6 +49,8 @@ pub enum Outcome {
     Muted,
     /// It is not worse than when somebody acknowledged it.
     Acknowledged,
+    /// The message of a group that it belongs to tells of it.
+    Grouped,
 }
 
 impl Outcome {
@@ -56,7 +58,9 @@ impl Outcome {
     pub fn is_failure(self) -> bool {
         match self {
             Self::Failed | Self::Gone | Self::TooOld | Self::Disabled | Self::Unwritable => true,
-            Self::Delivered | Self::Silenced | Self::Muted | Self::Acknowledged => false,
+            Self::Delivered | Self::Silenced | Self::Muted | Self::Acknowledged | Self::Grouped => {
+                false
+            }
         }
     }
 
@@ -72,6 +76,7 @@ impl Outcome {
             Self::Silenced => "silenced",
             Self::Muted => "muted",
             Self::Acknowledged => "acknowledged",
+            Self::Grouped => "grouped",
         }
     }
 }

@@ -8,15 +8,17 @@
 //! | `silenced/<alert id>` | when an alert came whose opening was too old |
 //! | `alert/<alert id>` | [`OpenAlert`]: an alert that is open |
 //! | `silence/<id>` | [`KeptSilence`] |
+//! | `group/<list>` | [`KeptGroup`]: alerts on the members of a list, told alone or together |
 //! | `control` | [`Position`] up to which acts were taken in |
 //! | `endpoint/<name>` | [`Standing`]: since when it fails, whether it is disabled |
 //!
 //! A message is one key, so that its deliveries come into being all together or not at all, although a crash may leave
 //! only a beginning of what was written at once. The last delivery's end writes `done/…` first, then removes the rest.
 
+use super::groups::KeptGroup;
 use super::rules::{KeptSilence, OpenAlert};
 use super::standings::Standing;
-use crate::domain::{Outcome, Timestamp};
+use crate::domain::{EntityId, Outcome, Timestamp};
 use crate::notify::Notice;
 use crate::state::Change;
 use serde::{Deserialize, Serialize};
@@ -77,6 +79,14 @@ impl Message {
 }
 
 impl Verdict {
+    /// Of a message that its group's stands for.
+    pub fn grouped(list: &EntityId) -> Self {
+        Self {
+            outcome: Outcome::Grouped,
+            reason: format!("told with others of {list}, in the message of their group"),
+        }
+    }
+
     /// Of a message that comes too late.
     pub fn too_old() -> Self {
         Self {
@@ -126,6 +136,11 @@ pub(super) fn alert(id: &str) -> String {
     format!("alert/{id}")
 }
 
+/// Key of a list's group.
+pub(super) fn group(list: &EntityId) -> String {
+    format!("group/{list}")
+}
+
 /// Key of a silence.
 pub(super) fn silence(id: &str) -> String {
     format!("silence/{id}")
@@ -160,6 +175,7 @@ pub(super) struct Found {
     pub endpoints: BTreeMap<Arc<str>, Standing>,
     pub alerts: HashMap<Arc<str>, OpenAlert>,
     pub silences: Vec<KeptSilence>,
+    pub groups: BTreeMap<EntityId, KeptGroup>,
     pub control: Option<Position>,
 }
 
@@ -184,6 +200,9 @@ impl Found {
                     .map(|one| drop(found.endpoints.insert(name.into(), one)))
             } else if let Some(id) = key.strip_prefix("alert/") {
                 serde_json::from_slice(&value).map(|one| drop(found.alerts.insert(id.into(), one)))
+            } else if let Some(list) = key.strip_prefix("group/") {
+                serde_json::from_slice(&value)
+                    .map(|one| drop(found.groups.insert(list.into(), one)))
             } else if key.starts_with("silence/") {
                 serde_json::from_slice(&value).map(|one| found.silences.push(one))
             } else if key == CONTROL {

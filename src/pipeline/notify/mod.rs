@@ -10,6 +10,7 @@ mod acts;
 mod alive;
 mod attempt;
 mod board;
+mod groups;
 mod kept;
 #[cfg(test)]
 mod memory;
@@ -47,6 +48,7 @@ use attempt::Attempted;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use groups::Grouping;
 use outbox::{Accepted, Known, Limits, Outbox, Route};
 use saving::Saving;
 use schedule::Key;
@@ -128,6 +130,7 @@ pub async fn run(
         writes: FuturesUnordered::new(),
         attempts: JoinSet::new(),
         begin_until: None,
+        tell_all: false,
         given_up: false,
         unkept: 0,
     };
@@ -160,6 +163,8 @@ struct Role {
     attempts: JoinSet<(Ours, Key, Result<Attempted, BrokerError>)>,
     /// Deliveries that are due later are not attempted any more: the role is stopping.
     begin_until: Option<Timestamp>,
+    /// The last record was read of a broker that ends with this process: groups wait for nothing further.
+    tell_all: bool,
     /// The state was given up: nothing further is written.
     given_up: bool,
     /// Messages read since then, without a place to keep them.
@@ -238,6 +243,7 @@ impl Role {
                     Some(Event::Failed(error)) => return Err(error.into()),
                     Some(Event::Stopped) => {
                         stopped = true;
+                        self.tell_all = dies_with_us;
                         self.begin_until.get_or_insert(Timestamp::now());
                     }
                     None => return Err(RoleError::stage("notify", "the poll thread has ended")),
@@ -256,6 +262,17 @@ impl Role {
         let commits = &self.commits;
         self.outboxes.retain(|_, (ours, _)| ours.holds(commits));
         for (ours, outbox) in self.outboxes.values_mut() {
+            // What this process takes with it is told before it goes.
+            let until = match self.tell_all {
+                true => Timestamp::from_millis(i64::MAX),
+                false => due,
+            };
+            let routing = &self.notify.routing;
+            outbox.tell_groups(
+                until,
+                &|name, severity| routing.held(name, severity, now),
+                now,
+            );
             if let Some(changes) = outbox.write() {
                 let saving = saving(&self.notify, commits, &self.give_up, ours);
                 let ours = ours.clone();
@@ -418,6 +435,11 @@ fn limits(notify: &Notify) -> Limits {
         longest_wait: retry::longest(&notify.config),
         disable_after: notify.config.disable_after,
         max_silence: notify.config.max_silence,
+        grouping: Grouping {
+            from: notify.config.group_from,
+            within: notify.config.group_within,
+            wait: notify.config.group_wait,
+        },
     }
 }
 

@@ -8,6 +8,7 @@
 //! many attempts as there are places.
 
 use super::board::PendingDelivery;
+use super::groups::{Grouping, Groups};
 use super::kept::{self, Found, Message, Progress, Verdict};
 use super::remembered::Remembered;
 use super::rules::{KeptSilence, Rules};
@@ -41,6 +42,8 @@ pub(super) struct Limits {
     pub disable_after: Duration,
     /// No silence is longer.
     pub max_silence: Duration,
+    /// When alerts are told together.
+    pub grouping: Grouping,
 }
 
 /// Where a message belongs.
@@ -73,6 +76,7 @@ pub(super) struct Outbox {
     schedule: Schedule,
     standings: Standings,
     rules: Rules,
+    groups: Groups,
     control: Option<kept::Position>,
     pending: usize,
     bytes: usize,
@@ -156,6 +160,7 @@ impl Outbox {
                 limits.disable_after,
             ),
             rules: Rules::restore(found.alerts, found.silences, limits.max_silence, now),
+            groups: Groups::restore(found.groups, limits.grouping, now),
             control: found.control,
             pending: 0,
             bytes: 0,
@@ -207,7 +212,13 @@ impl Outbox {
             false => {
                 let judged = self.rules.judge(message, route.lists, route.wanting, now);
                 changes.extend(judged.changes);
-                (judged.endpoints, judged.verdict)
+                let (to, verdict) = (judged.endpoints, judged.verdict);
+                let sent = verdict.is_none() && !to.is_empty();
+                let speaker = self
+                    .groups
+                    .hear(message, route.lists, &to, sent, now, &mut changes);
+                let grouped = speaker.map(|list| Verdict::grouped(&list));
+                (to, grouped.or(verdict))
             }
         };
         if endpoints.is_empty() {
@@ -234,6 +245,24 @@ impl Outbox {
         let number = self.insert(pending);
         self.push(changes, Then::Read(next, Some(number)));
         accepted
+    }
+
+    /// Lets the messages of groups go out that are due at `until`.
+    pub fn tell_groups(
+        &mut self,
+        until: Timestamp,
+        held: &dyn Fn(&str, Severity) -> Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        for (notice, endpoints, change) in self.groups.tell(now, until) {
+            let severity = notice.severity();
+            let waits = endpoints
+                .iter()
+                .filter_map(|name| Some((name.clone(), held(name, severity)?)));
+            let waits = waits.collect();
+            self.send(&notice, endpoints.into_iter().collect(), waits, now);
+            self.push(vec![change], Then::Nothing);
+        }
     }
 
     /// Takes in what somebody has done; `next` is the offset behind it, in this life of the cluster.
@@ -288,7 +317,8 @@ impl Outbox {
 
     /// When there is a delivery to be attempted next.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.schedule.next_due()
+        let group = self.groups.next_due();
+        self.schedule.next_due().into_iter().chain(group).min()
     }
 
     /// An attempt has failed, and another follows.
@@ -361,11 +391,17 @@ impl Outbox {
             reason,
         });
         let others = self.standings.enabled().cloned().collect();
-        self.send(&notice, others, now);
+        self.send(&notice, others, BTreeMap::new(), now);
     }
 
-    /// Takes in a message of squall's own.
-    fn send(&mut self, notice: &Notice, endpoints: Vec<Arc<str>>, now: Timestamp) {
+    /// Takes in a message of squall's own; `held` are endpoints that are not to get it before.
+    fn send(
+        &mut self,
+        notice: &Notice,
+        endpoints: Vec<Arc<str>>,
+        held: BTreeMap<Arc<str>, Timestamp>,
+        now: Timestamp,
+    ) {
         let id: Arc<str> = notice.id().into();
         let Ok(alert) = RawValue::from_string(notice.write()) else {
             return;
@@ -373,14 +409,7 @@ impl Outbox {
         if endpoints.is_empty() || self.numbers.contains_key(&id) || self.done.contains(&id) {
             return;
         }
-        let kept = Message::new(
-            self.next_number,
-            now,
-            endpoints,
-            None,
-            BTreeMap::new(),
-            alert,
-        );
+        let kept = Message::new(self.next_number, now, endpoints, None, held, alert);
         let pending = Pending::new(id, notice.subject().into(), kept);
         let change = kept::put(kept::message(&pending.id), &pending.message);
         let number = self.insert(pending);

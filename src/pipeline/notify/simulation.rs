@@ -74,6 +74,11 @@ fn limits() -> Limits {
         longest_wait: Duration::from_secs(60),
         disable_after: Duration::from_secs(86_400),
         max_silence: Duration::from_secs(3600),
+        grouping: crate::pipeline::notify::groups::Grouping {
+            from: 3,
+            within: Duration::from_secs(900),
+            wait: Duration::from_secs(10),
+        },
     }
 }
 
