@@ -11,7 +11,7 @@ help:
 	@echo "make test    all tests"
 	@echo "make check   formatting and lints, warnings denied"
 	@echo "make build   the program, optimised, in target/release/squall"
-	@echo "make chaos   processes killed and inserts that go wrong, RUNS=20 times from SEED=1 on, PARALLEL=2 at once"
+	@echo "make chaos   processes killed and inserts that go wrong, RUNS=20 times from SEED=1 on, PARALLEL=2 at once; then the outbox"
 	@echo "make bench   speed of scoring and of the way from a post to its alert"
 
 # The same profile as the tests, in which the dependencies are compiled with full optimisation: one build serves both.
@@ -26,6 +26,7 @@ SEED ?= 1
 PARALLEL ?= 2
 chaos: system $(VENV)/ready
 	SQUALL_TEST_PYTHON=$(abspath $(VENV)/bin/python) $(CARGO) test --locked --test chaos -- --runs $(RUNS) --seed $(SEED) --parallel $(PARALLEL)
+	SQUALL_TEST_PYTHON=$(abspath $(VENV)/bin/python) $(CARGO) test --locked --test chaos -- --outbox 10000 --seed $(SEED)
 
 check: system
 	$(CARGO) fmt --check

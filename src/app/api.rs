@@ -4,8 +4,9 @@ use super::{Parts, Role};
 use crate::broker::{BrokerError, Lag, Outgoing, Producer};
 use crate::campaign::report::{CampaignReport, Format, Subject};
 use crate::config::EMBEDDED;
-use crate::domain::{ControlAct, Origin, Post, SourcePartition, Timestamp};
+use crate::domain::{ControlAct, EntityId, Origin, Post, SourcePartition, Timestamp};
 use crate::model::Scored;
+use crate::notify::{Endpoint, Facts, Notifier, sample};
 use crate::pipeline::{Encoder, Reader, Reading, Receipt, ScoreLine};
 use crate::web::{self, Problem, Report, ReportRequest, Submission, Web};
 use axum::http::StatusCode;
@@ -43,11 +44,15 @@ pub(super) async fn serve(
         topics: parts.config.topics.clone(),
         max_text_bytes: parts.config.score.max_text_bytes,
         config: parts.config.api.clone(),
+        tokens: parts.config.tokens.clone(),
         score: scoring.map(|(reader, encoder)| -> web::Call<_, _> {
             Arc::new(move |posts| Box::pin(score(reader.clone(), encoder.clone(), posts)))
         }),
         produce: to_the_end(with(&parts, produce), ending.clone()),
         control: to_the_end(with(&parts, control), ending),
+        board: parts.board.clone(),
+        test: with(&parts, test),
+        max_silence: parts.config.notify.max_silence,
         report: with(&parts, report),
         metrics: Arc::new(move || metrics.render()),
         ready: Arc::new(move || {
@@ -191,6 +196,43 @@ async fn write(
     match refused {
         Some(error) => Err(away(&error)),
         None => written.map_err(|error| away(&error)),
+    }
+}
+
+/// Sends a sample to an endpoint, once.
+async fn test(parts: Arc<Parts>, endpoint: String) -> Result<String, Problem> {
+    let Some(found) = parts.notifier.endpoint(&endpoint) else {
+        return Err(Problem::not_found(format!(
+            "there is no endpoint '{endpoint}'"
+        )));
+    };
+    let matcher = parts.matcher.clone();
+    let name = move |id: &EntityId| matcher.entity(id).map(|entity| entity.name.clone());
+    Ok(send_sample(&parts.notifier, found, &name, &parts.link_base).await)
+}
+
+/// Sends a sample and says what went wrong; nothing where it was taken.
+pub async fn send_sample(
+    notifier: &Notifier,
+    endpoint: &Endpoint,
+    entity_name: &(dyn Fn(&EntityId) -> Option<String> + Send + Sync),
+    link_base: &str,
+) -> String {
+    if endpoint.topic().is_some() {
+        return "a topic is not tested: look at what comes there".into();
+    }
+    let facts = Facts {
+        entity_name,
+        link_base,
+    };
+    let sample = sample(Timestamp::now());
+    match endpoint.write(&sample, facts) {
+        Ok(body) => {
+            // The last of the attempts: no other follows.
+            let id = sample.id();
+            notifier.attempt(endpoint, &id, &body, u32::MAX).await.error
+        }
+        Err(problem) => problem,
     }
 }
 

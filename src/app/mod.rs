@@ -8,6 +8,7 @@ mod roles;
 mod running;
 mod states;
 
+pub use api::send_sample;
 pub use roles::Role;
 use running::Running;
 use states::States;
@@ -18,7 +19,8 @@ use crate::config::{Config, DetectConfig, EMBEDDED};
 use crate::detect::Calendar;
 use crate::domain::AlertMessage;
 use crate::model::Model;
-use crate::notify::Notifier;
+use crate::notify::{Notifier, Routing};
+use crate::pipeline::notify::{Board, Questions, board};
 use crate::pipeline::{Emitter, Encoder, Reader};
 use crate::store::Store;
 use crate::store::clickhouse::ClickHouseStore;
@@ -28,7 +30,7 @@ use crate::text::{Dictionary, Matcher};
 use anyhow::Context as _;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -85,6 +87,10 @@ struct Parts {
     states: States,
     scoring: Option<(Arc<Reader>, Encoder)>,
     notifier: Notifier,
+    /// To ask NOTIFY, where it runs here.
+    board: Option<Board>,
+    /// What NOTIFY is asked: taken when it starts.
+    questions: Mutex<Option<Questions>>,
     link_base: String,
 }
 
@@ -138,6 +144,14 @@ fn all(what: &str, errors: &[impl std::fmt::Display]) -> anyhow::Error {
 /// All that is wrong with the endpoints.
 pub fn notifier(config: &Config) -> anyhow::Result<Notifier> {
     Notifier::new(&config.notify, &config.endpoints).map_err(|errors| all("endpoints", &errors))
+}
+
+/// Checks routes and quiet hours.
+///
+/// # Errors
+/// All that is wrong with them.
+pub fn routing(config: &Config) -> anyhow::Result<Routing> {
+    Routing::new(config).map_err(|errors| all("routes", &errors))
 }
 
 /// Opens the store of the configuration: ClickHouse where `clickhouse.url` names a server, which is not reached yet.
@@ -197,6 +211,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
     };
     let matcher = matcher(&config, &dictionary)?;
     let notifier = notifier(&config)?;
+    routing(&config)?;
     let listener = match roles.contains(&Role::Api) {
         true => Some(listen(config.api.listen).await?),
         false => None,
@@ -216,6 +231,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let producer = Producer::new(&connection)?;
     let calendar = Arc::new(calendar(&config.detect)?);
+    let (board, questions) = board();
     let parts = Arc::new(Parts {
         producer,
         intake: Producer::with_timeout(&connection, INTAKE_TIMEOUT)?,
@@ -230,6 +246,8 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         states,
         scoring,
         notifier,
+        board: roles.contains(&Role::Notify).then_some(board),
+        questions: Mutex::new(Some(questions)),
         config,
     });
 

@@ -1,12 +1,12 @@
 //! Starts the consuming roles.
 
 use super::{OnAlert, Parts, Running};
-use crate::broker::{BrokerError, Consumer, topics};
+use crate::broker::{BrokerError, Consumer, Producer, topics};
 use crate::domain::EntityId;
 use crate::pipeline::{detect, notify, score, stopping, store};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// Records a consumer may hold ready for its role.
@@ -58,6 +58,10 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts one consuming role; [`Running`] then tells whether it has joined its group.
@@ -138,13 +142,17 @@ pub(super) fn start(
             running.spawn(role, stopper, detect::run(detect, consumer, stopping));
         }
         Role::Notify => {
-            let matcher = parts.matcher.clone();
+            let (matcher, lists) = (parts.matcher.clone(), parts.matcher.clone());
             let notify = notify::Notify {
                 notifier: parts.notifier.clone(),
+                outside: Producer::to_outside(&parts.connection, config.notify.timeout)?,
                 producer: parts.producer.clone(),
                 emitter: parts.emitter.clone(),
                 state: parts.states.notify(&parts.connection, &parts.producer),
                 config: config.notify.clone(),
+                routing: super::routing(config)?,
+                connection: parts.connection.clone(),
+                entity_lists: Arc::new(move |id: &EntityId| lists.lists_of(id).to_vec()),
                 max_alert_age: config.detect.max_alert_age,
                 entity_name: Arc::new(move |id: &EntityId| {
                     matcher.entity(id).map(|entity| entity.name.clone())
@@ -153,12 +161,15 @@ pub(super) fn start(
                 health: parts.health.clone(),
                 metrics: parts.metrics.clone(),
             };
+            let Some(questions) = lock(&parts.questions).take() else {
+                return Ok(());
+            };
             let consumer = consumer(&[topics::ALERTS])?;
             let give_up = give_up.clone();
             running.spawn(
                 role,
                 stopper,
-                notify::run(notify, consumer, stopping, give_up),
+                notify::run(notify, consumer, questions, stopping, give_up),
             );
         }
         Role::Api => return Ok(()),

@@ -39,7 +39,14 @@ impl EmbeddedBroker {
             .iter()
             .map(|topic| (topic.name.clone(), count));
         let own = topics::own(count).map(|(name, count)| (name.to_owned(), count));
-        let all: Vec<(String, i32)> = own.into_iter().chain(sources).collect();
+        let targets = config
+            .endpoints
+            .iter()
+            .filter_map(|endpoint| endpoint.topic());
+        let targets = targets.map(|topic| (topic.to_owned(), 1));
+        let mut all: Vec<(String, i32)> = own.into_iter().chain(sources).chain(targets).collect();
+        let mut seen = std::collections::HashSet::new();
+        all.retain(|(name, _)| seen.insert(name.clone()));
         let (stop, stopped) = mpsc::channel();
         let (started, address) = mpsc::channel();
         let thread = std::thread::Builder::new()

@@ -44,6 +44,20 @@ impl PartitionReader {
         topic: &str,
         partition: i32,
     ) -> Result<Self, BrokerError> {
+        Self::open_at(connection, role, topic, partition, None)
+    }
+
+    /// The same from an offset on, or from the beginning where what is there has gone.
+    ///
+    /// # Errors
+    /// As [`PartitionReader::open`].
+    pub fn open_at(
+        connection: &Connection,
+        role: &str,
+        topic: &str,
+        partition: i32,
+        offset: Option<i64>,
+    ) -> Result<Self, BrokerError> {
         let client: BaseConsumer = connection
             .settings(&[
                 ("group.id", &connection.group(role)),
@@ -59,7 +73,11 @@ impl PartitionReader {
         let place = format!("{topic}:{partition}");
         let mut list = TopicPartitionList::new();
         let assigned = list
-            .add_partition_offset(topic, partition, Offset::Beginning)
+            .add_partition_offset(
+                topic,
+                partition,
+                offset.map_or(Offset::Beginning, Offset::Offset),
+            )
             .and_then(|()| client.assign(&list));
         // A list that outlives the client would keep it from ending.
         drop(list);
@@ -73,6 +91,30 @@ impl PartitionReader {
             place,
             next: 0,
         })
+    }
+
+    /// Passes on the next record, if one comes within 100 ms.
+    ///
+    /// # Errors
+    /// [`BrokerError`] when the broker refuses.
+    pub fn poll(&mut self, take: impl FnOnce(Entry<'_>)) -> Result<(), BrokerError> {
+        match self.client.poll(POLL) {
+            Some(Ok(message)) => {
+                self.next = message.offset() + 1;
+                take(Entry {
+                    offset: message.offset(),
+                    key: message.key().unwrap_or_default(),
+                    payload: message.payload().unwrap_or_default(),
+                });
+                Ok(())
+            }
+            Some(Err(source)) if is_final(source.rdkafka_error_code()) => {
+                let place = self.place.clone();
+                Err(BrokerError::Call { place, source })
+            }
+            // The client goes on by itself.
+            Some(Err(_)) | None => Ok(()),
+        }
     }
 
     /// Passes on every record that was not passed on before, up to the one at `last`, which the broker must have

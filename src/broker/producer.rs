@@ -81,6 +81,19 @@ impl Producer {
         })
     }
 
+    /// Makes a producer for topics that no role reads, with a timeout as in [`Producer::with_timeout`]: nobody would make
+    /// room in the embedded broker, which drops its oldest records there.
+    ///
+    /// # Errors
+    /// [`BrokerError::Settings`] when the client refuses its settings.
+    pub fn to_outside(connection: &Connection, timeout: Duration) -> Result<Self, BrokerError> {
+        let producer = Self::with_timeout(connection, timeout)?;
+        Ok(Self {
+            room: None,
+            ..producer
+        })
+    }
+
     /// Hands a record to the client, waiting for room where there is none. Records of one partition arrive in
     /// the order of these calls; the future that comes back resolves when the broker has it.
     ///

@@ -156,7 +156,7 @@ async fn settle(args: &Settle, settled: Settled, config: Config) -> anyhow::Resu
 }
 
 /// A text of anyone, fit to be printed on a terminal: no control characters.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c.is_control() {

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Data goes to standard output, everything else to standard error;
 //! exit status 0 is success, 1 failure, 2 wrong usage.
 
+mod alerts;
 mod backtest;
 mod bench;
 mod check_config;
@@ -16,6 +17,7 @@ mod report;
 mod score;
 mod serve;
 mod signals;
+mod token;
 mod train;
 
 use crate::app::Role;
@@ -62,6 +64,7 @@ enum Command {
     Backtest(backtest::Backtest),
     /// Write a report
     Report(report::Report),
+    Alerts(alerts::Alerts),
     DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration, or print the documented defaults
     CheckConfig(check_config::CheckConfig),
@@ -70,6 +73,7 @@ enum Command {
     Migrate,
     /// Measure speed: scoring, and the way from a post to its alert
     Bench(bench::Bench),
+    Token(token::Token),
     /// Write shell completions
     Completions {
         /// Which shell
@@ -139,6 +143,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let store = report::store(&config)?;
             block_on(async { report::run(&args, &config, &*store).await })
         }
+        Command::Alerts(args) => block_on(alerts::run(args, config()?)),
         Command::DeadLetters(args) => block_on(dead_letters::run(args, config()?)),
         Command::CheckConfig(args) => check_config::run(&args, config),
         Command::Doctor(args) => block_on(doctor::run(args, config)),
@@ -147,6 +152,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             block_on(async { migrate::run(&config).await })
         }
         Command::Bench(args) => block_on(bench::run(args, config()?)),
+        Command::Token(args) => token::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "squall", &mut script);

@@ -1,7 +1,7 @@
 //! Checks across keys: what no single type can say.
 
 use super::rules::{self, good_horizons};
-use super::{Config, EMBEDDED, clickhouse_keys, client_keys};
+use super::{Config, EMBEDDED, FormatConfig, clickhouse_keys, client_keys};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -197,6 +197,10 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
         !notify.disable_after.is_zero(),
         "notify.disable_after: must not be zero: an endpoint would be disabled by its first failure",
     );
+    require(
+        notify.group_from != 1,
+        "notify.group_from: one alert is no group: write 2 or more, or 0 for no groups",
+    );
     for endpoint in &config.endpoints {
         let rate = endpoint.per_second.unwrap_or(1.0);
         require(
@@ -205,6 +209,20 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
                 && (0.001..=100_000.0).contains(&rate),
             &format!(
                 "endpoints '{}': in_flight must be at least 1, per_second from 0.001 to 100000",
+                endpoint.name
+            ),
+        );
+        let plain = matches!(
+            endpoint.format,
+            FormatConfig::Standard | FormatConfig::Template
+        );
+        let second = Duration::from_secs(1);
+        require(
+            endpoint
+                .alive
+                .is_none_or(|every| plain && every >= second && every <= LONGEST),
+            &format!(
+                "endpoints '{}': alive must be at least 1s, and is for the formats standard and template",
                 endpoint.name
             ),
         );
@@ -220,8 +238,35 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
 
     let api = &config.api;
     require(
-        api.listen.ip().is_loopback() || !api.token.is_empty(),
-        "api.listen: listens beyond loopback, but api.token is empty: set a token, or listen on 127.0.0.1",
+        api.listen.ip().is_loopback()
+            || !api.token.is_empty()
+            || !config.tokens.is_empty()
+            || !api.identity_header.is_empty(),
+        "api.listen: listens beyond loopback, but api.token is empty and there are no [[tokens]]: set one, or listen on 127.0.0.1",
+    );
+    require(
+        api.identity_header.is_empty() || !api.trusted_proxies.is_empty(),
+        "api.trusted_proxies: is empty, so that nobody would be believed: name the proxies that set api.identity_header",
+    );
+    require(
+        api.identity_header
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-'),
+        "api.identity_header: is no name of a header: write it as X-Forwarded-User",
+    );
+    for token in &config.tokens {
+        require(
+            token.digest().is_some(),
+            &format!(
+                "tokens '{}': hash must be sha256: and 64 hexadecimal digits: make it with `squall token`",
+                token.name
+            ),
+        );
+    }
+    unique(
+        config.tokens.iter().map(|token| token.name.as_str()),
+        "tokens",
+        &mut require,
     );
 }
 
@@ -236,6 +281,7 @@ fn too_large(config: &Config) -> Vec<String> {
         ("store.flush_rows", store.flush_rows, 1_000_000),
         ("notify.in_flight", notify.in_flight, 100_000),
         ("notify.attempts", notify.attempts as usize, 1000),
+        ("notify.group_from", notify.group_from, 1000),
         (
             "detect.min_negative",
             detect.min_negative as usize,
@@ -255,6 +301,9 @@ fn too_large(config: &Config) -> Vec<String> {
         ("detect.max_alert_age", detect.max_alert_age),
         ("notify.timeout", notify.timeout),
         ("notify.disable_after", notify.disable_after),
+        ("notify.max_silence", notify.max_silence),
+        ("notify.group_within", notify.group_within),
+        ("notify.group_wait", notify.group_wait),
     ];
     let waits = notify.retry_waits.iter();
     let durations = durations

@@ -78,6 +78,32 @@ pub mod optional_list {
     }
 }
 
+/// The same for one that may be left out.
+pub mod option {
+    use super::{Duration, Error as _, format, parse};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// For `#[serde(with = …)]`.
+    pub fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => serializer.serialize_some(&format(*duration)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// For `#[serde(with = …)]`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let read = text.map(|text| parse(&text)).transpose();
+        read.map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

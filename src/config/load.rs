@@ -27,7 +27,16 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Sections that are lists of tables; the default file has examples of most of them in comments only.
-const LISTS: [&str; 5] = ["topics", "lists", "campaigns", "rules", "endpoints"];
+const LISTS: [&str; 8] = [
+    "topics",
+    "lists",
+    "campaigns",
+    "rules",
+    "endpoints",
+    "routes",
+    "quiet_hours",
+    "tokens",
+];
 
 /// Table whose keys are the Kafka client's, not squall's.
 pub(super) const FREE: &str = "kafka.client";
@@ -229,6 +238,9 @@ fn build(table: &Table, errors: &mut Vec<String>) -> Option<Config> {
         .map(|(detect, rules)| DetectConfig { rules, ..detect });
     let notify = section(table, "notify", errors);
     let endpoints = list(table, "endpoints", errors);
+    let routes = list(table, "routes", errors);
+    let quiet_hours = list(table, "quiet_hours", errors);
+    let tokens = list(table, "tokens", errors);
     let api = section(table, "api", errors);
     Some(Config {
         run: run?,
@@ -244,6 +256,9 @@ fn build(table: &Table, errors: &mut Vec<String>) -> Option<Config> {
         detect: detect?,
         notify: notify?,
         endpoints: endpoints?,
+        routes: routes?,
+        quiet_hours: quiet_hours?,
+        tokens: tokens?,
         api: api?,
     })
 }
@@ -306,6 +321,9 @@ fn resolve_secrets(config: &mut Config, errors: &mut Vec<String>) {
         }
     };
     resolve("api.token".into(), &mut config.api.token);
+    for (index, token) in config.tokens.iter_mut().enumerate() {
+        resolve(format!("tokens[{index}].hash"), &mut token.hash);
+    }
     resolve(
         "clickhouse.password".into(),
         &mut config.clickhouse.password,
@@ -315,6 +333,8 @@ fn resolve_secrets(config: &mut Config, errors: &mut Vec<String>) {
     }
     for (index, endpoint) in config.endpoints.iter_mut().enumerate() {
         resolve(format!("endpoints[{index}].url"), &mut endpoint.url);
+        let key = format!("endpoints[{index}].routing_key");
+        resolve(key, &mut endpoint.routing_key);
         for secret in &mut endpoint.secrets {
             resolve(format!("endpoints[{index}].secrets"), secret);
         }

@@ -2,7 +2,7 @@
 //! and holds the defaults; here are only the types.
 
 use super::{Budget, RuleConfig, Secret, duration, network};
-use crate::domain::{Campaign, EntityList, Severity};
+use crate::domain::{Campaign, EntityId, EntityList, Severity};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,6 +31,12 @@ pub struct Config {
     pub notify: NotifyConfig,
     #[serde(default)]
     pub endpoints: Vec<EndpointConfig>,
+    #[serde(default)]
+    pub routes: Vec<RouteConfig>,
+    #[serde(default)]
+    pub quiet_hours: Vec<QuietConfig>,
+    #[serde(default)]
+    pub tokens: Vec<TokenConfig>,
     pub api: ApiConfig,
 }
 
@@ -192,6 +198,13 @@ pub struct NotifyConfig {
     #[serde(with = "duration")]
     pub disable_after: Duration,
     pub in_flight: usize,
+    #[serde(with = "duration")]
+    pub max_silence: Duration,
+    pub group_from: usize,
+    #[serde(with = "duration")]
+    pub group_within: Duration,
+    #[serde(with = "duration")]
+    pub group_wait: Duration,
     #[serde(with = "network")]
     pub allow: Vec<IpNet>,
 }
@@ -203,16 +216,100 @@ pub struct NotifyConfig {
 pub struct EndpointConfig {
     pub name: String,
     pub url: Secret,
+    #[serde(default)]
     pub secrets: Vec<Secret>,
     #[serde(default = "lowest")]
     pub min_severity: Severity,
     #[serde(default)]
+    pub format: FormatConfig,
+    #[serde(default)]
+    pub template: Option<PathBuf>,
+    #[serde(default)]
+    pub routing_key: Secret,
+    #[serde(default)]
     pub in_flight: Option<usize>,
     #[serde(default)]
     pub per_second: Option<f64>,
+    #[serde(
+        default,
+        with = "duration::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub alive: Option<Duration>,
+}
+
+/// `[[routes]]`: what its endpoints get.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are documented in squall.toml")]
+pub struct RouteConfig {
+    pub endpoints: Vec<String>,
+    #[serde(default)]
+    pub entities: Vec<EntityId>,
+    #[serde(default)]
+    pub lists: Vec<EntityId>,
+    #[serde(default)]
+    pub rules: Vec<String>,
+    #[serde(default = "lowest")]
+    pub min_severity: Severity,
+    #[serde(default)]
+    pub hours: Option<HoursConfig>,
+}
+
+/// `[[quiet_hours]]`: when its endpoints hear only of what is critical.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are documented in squall.toml")]
+pub struct QuietConfig {
+    pub endpoints: Vec<String>,
+    pub hours: HoursConfig,
+    #[serde(default)]
+    pub escalate_to: Vec<String>,
+}
+
+/// Hours of the week: `{ from = "22:00", to = "07:00", zone = "Europe/Berlin", days = ["mon"] }`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are documented in squall.toml")]
+pub struct HoursConfig {
+    pub from: String,
+    pub to: String,
+    pub zone: String,
+    #[serde(default)]
+    pub days: Vec<String>,
+}
+
+impl HoursConfig {
+    /// All hours of all days.
+    pub fn always() -> Self {
+        Self {
+            from: "00:00".into(),
+            to: "00:00".into(),
+            zone: "UTC".into(),
+            days: Vec::new(),
+        }
+    }
+}
+
+/// `endpoints.format`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the formats are documented in squall.toml")]
+pub enum FormatConfig {
+    #[default]
+    Standard,
+    Slack,
+    PagerDuty,
+    Alertmanager,
+    Template,
 }
 
 impl EndpointConfig {
+    /// The topic it names, where it is one of Kafka's: `kafka:alerts`.
+    pub fn topic(&self) -> Option<&str> {
+        self.url.expose().strip_prefix("kafka:")
+    }
+
     /// An endpoint of which only this is configured.
     pub fn new(name: &str, url: impl Into<String>, secrets: Vec<Secret>) -> Self {
         Self {
@@ -220,8 +317,12 @@ impl EndpointConfig {
             url: Secret::new(url),
             secrets,
             min_severity: lowest(),
+            format: FormatConfig::Standard,
+            template: None,
+            routing_key: Secret::default(),
             in_flight: None,
             per_second: None,
+            alive: None,
         }
     }
 }
@@ -234,6 +335,61 @@ pub struct ApiConfig {
     pub listen: SocketAddr,
     pub token: Secret,
     pub public_url: String,
+    pub identity_header: String,
+    pub identity_role: Access,
+    #[serde(with = "network")]
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `[[tokens]]`: who may use the API.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are documented in squall.toml")]
+pub struct TokenConfig {
+    pub name: String,
+    pub role: Access,
+    pub hash: Secret,
+}
+
+impl TokenConfig {
+    /// The SHA-256 of the token; none where the configuration holds no such thing.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        let hex = self.hash.expose().strip_prefix("sha256:")?;
+        let mut digest = [0; 32];
+        if hex.len() != 64 || !hex.is_ascii() {
+            return None;
+        }
+        for (at, byte) in digest.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
+        }
+        Some(digest)
+    }
+}
+
+/// What someone may do with the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Reads.
+    Viewer,
+    /// Reads, acknowledges, silences, gives feedback, sees the audit.
+    Analyst,
+    /// Reads, scores, gives feedback.
+    Marketer,
+    /// Everything.
+    Admin,
+}
+
+impl Access {
+    /// The word used everywhere.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Analyst => "analyst",
+            Self::Marketer => "marketer",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 fn lowest() -> Severity {

@@ -41,9 +41,29 @@ pub enum Outcome {
     TooOld,
     /// The endpoint has failed for days and is disabled: no further attempt is made.
     Disabled,
+    /// The endpoint's template could not write this message: no attempt was made.
+    Unwritable,
+    /// Somebody has silenced it.
+    Silenced,
+    /// An alert on a list that its entity is on is open, or nothing of it was sent before.
+    Muted,
+    /// It is not worse than when somebody acknowledged it.
+    Acknowledged,
+    /// The message of a group that it belongs to tells of it.
+    Grouped,
 }
 
 impl Outcome {
+    /// Whether the receiver should have got it and did not.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Failed | Self::Gone | Self::TooOld | Self::Disabled | Self::Unwritable => true,
+            Self::Delivered | Self::Silenced | Self::Muted | Self::Acknowledged | Self::Grouped => {
+                false
+            }
+        }
+    }
+
     /// The word used in metrics and tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -52,6 +72,11 @@ impl Outcome {
             Self::Gone => "gone",
             Self::TooOld => "too_old",
             Self::Disabled => "disabled",
+            Self::Unwritable => "unwritable",
+            Self::Silenced => "silenced",
+            Self::Muted => "muted",
+            Self::Acknowledged => "acknowledged",
+            Self::Grouped => "grouped",
         }
     }
 }

@@ -13,6 +13,7 @@ mod origin;
 mod post;
 mod records;
 mod sentiment;
+mod silence;
 mod time;
 
 pub use alert::{
@@ -31,4 +32,5 @@ pub use records::{
     Settled, SourceState,
 };
 pub use sentiment::{Label, Sentiment};
+pub use silence::Silence;
 pub use time::{Timestamp, event_time};

@@ -229,6 +229,70 @@ pub enum ControlAct {
         /// When.
         at: Timestamp,
     },
+    /// Alerts that nobody is to hear of for a while.
+    Silence {
+        /// Which.
+        silence: super::Silence,
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The end of a silence before its time.
+    Unsilence {
+        /// The silence.
+        id: String,
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// An endpoint that was disabled is sent to again.
+    Enable {
+        /// Its configured name.
+        endpoint: String,
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A sample was sent to an endpoint.
+    Test {
+        /// Its configured name.
+        endpoint: String,
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl ControlAct {
+    /// Who did it, and when.
+    pub fn by(&self) -> (&str, Timestamp) {
+        match self {
+            Self::Acknowledge { by, at, .. }
+            | Self::Feedback { by, at, .. }
+            | Self::DeadLetter { by, at, .. }
+            | Self::Silence { by, at, .. }
+            | Self::Unsilence { by, at, .. }
+            | Self::Enable { by, at, .. }
+            | Self::Test { by, at, .. } => (by, *at),
+        }
+    }
+
+    /// What was done, as the audit names it, and to what.
+    pub fn subject(&self) -> (&'static str, String) {
+        match self {
+            Self::Acknowledge { alert_id, .. } => ("acknowledge", alert_id.clone()),
+            Self::Feedback { post_id, .. } => ("feedback", post_id.clone()),
+            Self::DeadLetter { origin, .. } => ("dead-letter", origin.to_string()),
+            Self::Silence { silence, .. } => ("silence", silence.id.clone()),
+            Self::Unsilence { id, .. } => ("unsilence", id.clone()),
+            Self::Enable { endpoint, .. } => ("enable", endpoint.clone()),
+            Self::Test { endpoint, .. } => ("test", endpoint.clone()),
+        }
+    }
 }
 
 /// What was done with a dead letter.

@@ -5,7 +5,7 @@ use super::guard::Guard;
 use super::retry;
 use crate::config::{EndpointConfig, NotifyConfig, duration};
 use crate::domain::{Outcome, Timestamp};
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response, StatusCode, redirect};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +42,17 @@ pub enum Next {
     End(Outcome),
     /// Another attempt, after so long.
     Again(Duration),
+}
+
+impl Attempt {
+    /// One that was taken.
+    pub fn delivered(status: Option<u16>) -> Self {
+        Self {
+            status,
+            error: String::new(),
+            next: Next::End(Outcome::Delivered),
+        }
+    }
 }
 
 /// Why one request failed.
@@ -108,31 +119,30 @@ impl Notifier {
         body: &[u8],
         before: u32,
     ) -> Attempt {
-        let failure = match self.request(endpoint, id, body).await {
-            Ok(status) => {
-                return Attempt {
-                    status: Some(status.as_u16()),
-                    error: String::new(),
-                    next: Next::End(Outcome::Delivered),
+        match self.request(endpoint, id, body).await {
+            Ok(status) => Attempt::delivered(Some(status.as_u16())),
+            Err(failure) => {
+                let next = match failure.status {
+                    Some(StatusCode::GONE) => Next::End(Outcome::Gone),
+                    _ => self.after_failure(before, failure.retry_after),
                 };
+                Attempt {
+                    status: failure.status.map(|status| status.as_u16()),
+                    error: failure.problem,
+                    next,
+                }
             }
-            Err(failure) => failure,
-        };
-        let made = before.saturating_add(1);
-        let next = if failure.status == Some(StatusCode::GONE) {
-            Next::End(Outcome::Gone)
-        } else if made >= self.config.attempts {
-            Next::End(Outcome::Failed)
-        } else {
-            let jitter = rand::random();
-            let wait = retry::wait(&self.config, made, failure.retry_after, jitter);
-            Next::Again(wait)
-        };
-        Attempt {
-            status: failure.status.map(|status| status.as_u16()),
-            error: failure.problem,
-            next,
         }
+    }
+
+    /// What follows when an attempt has failed after `before` others: another after a while, or the end.
+    pub fn after_failure(&self, before: u32, retry_after: Option<Duration>) -> Next {
+        let made = before.saturating_add(1);
+        if made >= self.config.attempts {
+            return Next::End(Outcome::Failed);
+        }
+        let wait = retry::wait(&self.config, made, retry_after, rand::random());
+        Next::Again(wait)
     }
 
     /// One request. A body is read only when the answer is a failure, and only its beginning.
@@ -155,9 +165,7 @@ impl Notifier {
             .post(endpoint.url().clone())
             .header(USER_AGENT, concat!("squall/", env!("CARGO_PKG_VERSION")))
             .header(CONTENT_TYPE, "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", endpoint.sign(id, timestamp, body))
+            .headers(headers(endpoint.headers(id, timestamp, body)))
             .body(body.to_vec())
             .send()
             .await
@@ -186,6 +194,13 @@ impl Notifier {
             retry_after,
         })
     }
+}
+
+fn headers(all: Vec<(&'static str, String)>) -> HeaderMap {
+    // Ids are of squall's own making or came through its checks: what is no header value is left out.
+    all.into_iter()
+        .filter_map(|(name, value)| Some((HeaderName::from_static(name), value.parse().ok()?)))
+        .collect()
 }
 
 /// The client: no redirects, no proxy from the environment, one timeout from connecting to the end of the answer.

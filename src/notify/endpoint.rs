@@ -1,11 +1,14 @@
 //! An endpoint: where alerts go, checked.
 
+use super::format::{Facts, Format};
+use super::notice::Notice;
 use super::sign::{SigningKey, signatures};
-use crate::config::EndpointConfig;
+use crate::config::{EndpointConfig, FormatConfig};
 use crate::domain::Severity;
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::time::Duration;
 
 /// A receiver of alerts. Neither Debug nor any message shows its keys, or more of its URL than scheme, host and
 /// port: path and query of a webhook address are often secrets themselves.
@@ -15,6 +18,8 @@ pub struct Endpoint {
     keys: Vec<SigningKey>,
     min_severity: Severity,
     limit: Limit,
+    format: Format,
+    alive: Option<Duration>,
 }
 
 /// How much is sent to an endpoint at once, beside its share of all places.
@@ -36,7 +41,10 @@ impl Endpoint {
         let url = parse_url(config.url.expose())
             .map_err(|problem| problems.push(format!("url {problem}")))
             .ok();
-        if config.secrets.is_empty() {
+        let format = Format::new(config)
+            .map_err(|problem| problems.push(problem))
+            .ok();
+        if config.secrets.is_empty() && config.format == FormatConfig::Standard {
             problems.push("secrets is empty: deliveries are signed, give one".to_owned());
         }
         let mut keys = Vec::new();
@@ -46,8 +54,10 @@ impl Endpoint {
                 Err(problem) => problems.push(format!("secrets[{index}]: {problem}")),
             }
         }
-        match url {
-            Some(url) if problems.is_empty() => Ok(Self {
+        match (url, format) {
+            (Some(url), Some(format)) if problems.is_empty() => Ok(Self {
+                format,
+                alive: config.alive,
                 name: config.name.clone(),
                 url,
                 keys,
@@ -79,6 +89,24 @@ impl Endpoint {
         self.limit
     }
 
+    /// The body of a notice in its format.
+    ///
+    /// # Errors
+    /// What is wrong with the template.
+    pub fn write(&self, notice: &Notice, facts: Facts<'_>) -> Result<Vec<u8>, String> {
+        self.format.write(notice, facts)
+    }
+
+    /// The topic it is, where it is one of Kafka's.
+    pub fn topic(&self) -> Option<&str> {
+        (self.url.scheme() == "kafka").then(|| self.url.path())
+    }
+
+    /// How often it is told that squall is alive.
+    pub fn alive(&self) -> Option<Duration> {
+        self.alive
+    }
+
     /// Tells its address from another, and not what it is: 16 hexadecimal digits of a hash.
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::digest(self.url.as_str());
@@ -95,12 +123,23 @@ impl Endpoint {
 
     /// Scheme, host and port: what of the URL may be shown.
     pub fn place(&self) -> String {
+        if let Some(topic) = self.topic() {
+            return format!("kafka:{topic}");
+        }
         self.url.origin().ascii_serialization()
     }
 
-    /// See [`signatures`].
-    pub(super) fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
-        signatures(&self.keys, id, timestamp, body)
+    /// The three headers of Standard Webhooks; without the signature where it has no key.
+    pub fn headers(&self, id: &str, timestamp: i64, body: &[u8]) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", timestamp.to_string()),
+        ];
+        if !self.keys.is_empty() {
+            let signed = signatures(&self.keys, id, timestamp, body);
+            headers.push(("webhook-signature", signed));
+        }
+        headers
     }
 }
 
@@ -118,9 +157,18 @@ impl fmt::Debug for Endpoint {
 fn parse_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text)
         .map_err(|e| format!("is not a URL ({e}): write it as https://host/path"))?;
+    if url.scheme() == "kafka" {
+        let topic = url.path();
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let is_topic = !topic.is_empty() && topic.len() <= 249 && topic.chars().all(known);
+        if !is_topic || topic.starts_with("squall.") {
+            return Err("names no topic that can be written to: write it as kafka:alerts".into());
+        }
+        return Ok(url);
+    }
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!(
-            "has the scheme {}: only http and https are sent to",
+            "has the scheme {}: only http, https and kafka are sent to",
             url.scheme()
         ));
     }

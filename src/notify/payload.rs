@@ -1,6 +1,6 @@
 //! The body of a delivery: an alert message as receivers see it.
 
-use super::notice::{EndpointDisabled, Notice};
+use super::notice::{Alive, EndpointDisabled, Group, Notice};
 use crate::domain::{
     AlertMessage, EntityId, Evidence, Expected, Explanation, Observed, SpikeWindow, Timestamp,
 };
@@ -109,12 +109,73 @@ pub fn notice_body(
 ) -> Vec<u8> {
     let data = match notice {
         Notice::Alert(message) => return alert_body(message, entity_name, link_base),
+        Notice::Group(group) => return group_body(notice, group, entity_name, link_base),
         Notice::EndpointDisabled(EndpointDisabled {
             endpoint, reason, ..
         }) => json!({"endpoint": cut(endpoint, MAX_CHARS), "reason": cut(reason, MAX_LINK_CHARS)}),
+        Notice::Alive(Alive {
+            pending, problems, ..
+        }) => {
+            let problems: Vec<_> = problems
+                .iter()
+                .take(20)
+                .map(|one| cut(one, MAX_CHARS))
+                .collect();
+            json!({"version": env!("CARGO_PKG_VERSION"), "pending": pending, "problems": problems})
+        }
     };
     let body = json!({"type": notice.event_type(), "timestamp": notice.at(), "data": data});
     body.to_string().into_bytes()
+}
+
+/// All its alerts are named, as long as there is room; `alerts` tells how many there are.
+fn group_body(
+    notice: &Notice,
+    group: &Group,
+    entity_name: &dyn Fn(&EntityId) -> Option<String>,
+    link_base: &str,
+) -> Vec<u8> {
+    let named = |id: &EntityId| {
+        let name = entity_name(id).unwrap_or_else(|| id.to_string());
+        json!({"id": cut(id.as_str(), MAX_CHARS), "name": cut(&name, MAX_CHARS)})
+    };
+    let base = link_base.trim_end_matches('/');
+    let mut members: Vec<_> = group
+        .members
+        .iter()
+        .map(|member| {
+            json!({
+                "alert_id": cut(&member.alert_id, MAX_CHARS),
+                "type": member.kind.event_type(),
+                "rule": cut(&member.rule, MAX_CHARS),
+                "entity": named(&member.entity),
+                "severity": member.severity.name(),
+                "observed": member.observed,
+                "expected": member.expected,
+                "p_value": member.p_value,
+                "link": cut(&format!("{base}/alerts/{}", member.alert_id), MAX_LINK_CHARS),
+            })
+        })
+        .collect();
+    loop {
+        let body = json!({
+            "type": notice.event_type(),
+            "timestamp": group.at,
+            "data": {
+                "alert_id": group.group_id,
+                "list": named(&group.list),
+                "severity": group.severity().name(),
+                "alerts": group.members.len(),
+                "open": group.members.iter().filter(|member| member.kind.is_open()).count(),
+                "members": members,
+                "link": cut(base, MAX_LINK_CHARS),
+            },
+        });
+        let bytes = body.to_string().into_bytes();
+        if bytes.len() < MAX_BODY_BYTES || members.pop().is_none() {
+            return bytes;
+        }
+    }
 }
 
 fn with_short_title(evidence: &Evidence) -> Evidence {

@@ -15,6 +15,9 @@ impl Endpoint {
     /// # Errors
     /// What failed, with the remedy; nothing of the URL but scheme, host and port.
     pub async fn reach(&self, guard: &Guard, limit: Duration) -> Result<SocketAddr, String> {
+        if self.topic().is_some() {
+            return Err("is a topic: the checks of Kafka tell of it".into());
+        }
         let url = self.url();
         let host = url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');

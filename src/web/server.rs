@@ -1,13 +1,14 @@
 //! The routes, what stands around all of them, and how serving begins and ends.
 
 use super::overview::Cache;
-use super::{Problem, Web, api, assets, events, guard, ingest, pages, session};
+use super::{Problem, Web, alerting, api, assets, events, guard, ingest, pages, session};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -44,7 +45,8 @@ pub async fn serve(listener: TcpListener, web: Web, shutdown: CancellationToken)
         shutdown: shutdown.clone(),
     });
     let poller = tokio::spawn(events::poll(shared.clone()));
-    let served = axum::serve(listener, router(shared))
+    let app = router(shared).into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, app)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await;
     poller.abort();
@@ -63,7 +65,18 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/entities", get(api::entities))
         .route("/v1/entities/{id}/timeline", get(api::timeline))
         .route("/v1/alerts", get(api::alerts))
+        .route("/v1/alerts/{id}", get(alerting::alert))
         .route("/v1/alerts/{id}/ack", post(ingest::acknowledge))
+        .route("/v1/deliveries", get(alerting::deliveries))
+        .route("/v1/endpoints", get(alerting::endpoints))
+        .route("/v1/endpoints/{name}/test", post(alerting::test))
+        .route("/v1/endpoints/{name}/enable", post(alerting::enable))
+        .route(
+            "/v1/silences",
+            get(alerting::silences).post(alerting::silence),
+        )
+        .route("/v1/silences/{id}", delete(alerting::unsilence))
+        .route("/v1/audit", get(alerting::audit))
         .route("/v1/feedback", post(ingest::feedback))
         .route("/v1/campaigns/{id}/report", get(api::report))
         .route("/v1/events", get(events::stream))

@@ -1,44 +1,47 @@
 //! Sessions of browsers: a form takes the token, a cookie stands for it from then on. Cookies and forms.
 
+use super::access::{self, Identity};
 use super::server::Squall;
 use super::{Problem, Web, pages};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+use std::sync::LazyLock;
 
-/// Cookie of a browser that has shown the token.
+/// Cookie of a browser that has shown a token.
 const SESSION: &str = "squall_session";
 
-/// Whether a request carries the configured token.
-pub fn token_is_shown(web: &Web, headers: &HeaderMap) -> bool {
-    let token = web.config.token.expose();
-    !token.is_empty() && bearer(headers).is_some_and(|given| same(given, token))
+/// Who the cookie of a session stands for.
+pub fn identity(web: &Web, headers: &HeaderMap) -> Option<Identity> {
+    let given = cookie(headers, SESSION)?;
+    let is = |secret: &[u8]| access::same(given.as_bytes(), session_of(secret).as_bytes());
+    let shared = web.config.token.expose();
+    if !shared.is_empty() && is(&Sha256::digest(shared)) {
+        return access::of_token(web, shared);
+    }
+    let mut known = web.tokens.iter();
+    known
+        .find(|token| token.digest().is_some_and(|digest| is(&digest)))
+        .map(access::of_config)
 }
 
-/// Whether a request carries the cookie of a session.
-pub fn is_shown(web: &Web, headers: &HeaderMap) -> bool {
-    let token = web.config.token.expose();
-    !token.is_empty()
-        && cookie(headers, SESSION).is_some_and(|given| same(given, &session_of(token)))
-}
-
-/// `POST /login`: the token in a form begins a session.
+/// `POST /login`: a token in a form begins a session.
 pub async fn log_in(State(shared): Squall, body: String) -> Result<Response, Problem> {
     let fields = form(&body)?;
-    let (next, token) = (
-        local(field(&fields, "next")),
-        shared.web.config.token.expose(),
-    );
-    if token.is_empty() {
+    let next = local(field(&fields, "next"));
+    let given = field(&fields, "token");
+    if !access::is_guarded(&shared.web) {
         return Ok(Redirect::to(next).into_response());
     }
-    if !same(field(&fields, "token"), token) {
+    if access::of_token(&shared.web, given).is_none() {
         let page = pages::login_form(next, Some("This is not the token."));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     }
     let month = 30 * 24 * 3600;
-    let session = set_cookie(&shared.web, SESSION, &session_of(token), month);
+    let session = session_of(&Sha256::digest(given));
+    let session = set_cookie(&shared.web, SESSION, &session, month);
     Ok((session, Redirect::to(next)).into_response())
 }
 
@@ -59,17 +62,6 @@ pub fn local(path: &str) -> &str {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
-}
-
 /// Value of a cookie.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
@@ -81,25 +73,17 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .find_map(|(key, value)| (key == name).then_some(value))
 }
 
-/// What the session cookie holds: the token cannot be told from it, and a new token ends all sessions.
-fn session_of(token: &str) -> String {
-    Sha256::new()
-        .chain_update("squall session\0")
-        .chain_update(token)
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// Compares secrets in a time that does not tell where they differ.
-fn same(given: &str, secret: &str) -> bool {
-    let (given, secret) = (Sha256::digest(given), Sha256::digest(secret));
-    given
-        .iter()
-        .zip(&secret)
-        .fold(0, |difference, (a, b)| difference | (a ^ b))
-        == 0
+/// What the session cookie holds, from the hash of a token: neither can be told from it, nor it from a hash that was read
+/// in the configuration, since the key is this process's own. So sessions end with the process.
+fn session_of(hash: &[u8]) -> String {
+    static KEY: LazyLock<[u8; 32]> = LazyLock::new(rand::random);
+    let mac = Hmac::<Sha256>::new_from_slice(&*KEY).map(|mac| mac.chain_update(hash).finalize());
+    let Ok(mac) = mac else {
+        // A key of any length is taken.
+        return String::new();
+    };
+    let bytes = mac.into_bytes();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Fields of a form that was sent as `application/x-www-form-urlencoded`.

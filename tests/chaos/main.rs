@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! cargo test --test chaos -- [--runs N] [--seed S] [--parallel P]
+//! cargo test --test chaos -- --outbox DELIVERIES [--runs N] [--seed S]
 //! ```
 //! Without `--runs` it is a test: twenty runs, and three of a build with a promise switched off, in which the check must
 //! find the damage.
@@ -15,6 +16,7 @@ mod driver;
 mod kafka;
 mod model;
 mod options;
+mod outbox;
 mod plan;
 mod posts;
 mod process;
@@ -100,6 +102,17 @@ async fn all(options: Options) -> anyhow::Result<bool> {
     std::fs::create_dir_all(&folder)?;
     let model = folder.join("model");
     model::write(&model).map_err(|error| anyhow::anyhow!("the model: {error}"))?;
+    if let Some(deliveries) = options.outbox {
+        let program = setup::copy_program(&folder)?;
+        for seed in (0..options.runs.max(1)).map(|n| options.seed + n) {
+            let place = folder.join(format!("outbox-{seed}"));
+            outbox::run(&place, &program, &model, deliveries, seed).await?;
+            println!("outbox: seed {seed}: well");
+            std::fs::remove_dir_all(&place)?;
+        }
+        std::fs::remove_dir_all(&folder)?;
+        return Ok(true);
+    }
     let broken = Scenario::ALL
         .iter()
         .copied()

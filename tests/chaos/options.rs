@@ -4,8 +4,7 @@ use crate::scenarios::Scenario;
 
 /// Runs of the test.
 const RUNS: u64 = 20;
-const HELP: &str =
-    "usage: chaos [--runs N] [--seed S] [--parallel P] [--broken token|plan|repeats]";
+const HELP: &str = "usage: chaos [--runs N] [--seed S] [--parallel P] [--broken token|plan|repeats] [--outbox DELIVERIES]";
 
 /// What is asked for.
 #[derive(Debug)]
@@ -16,6 +15,8 @@ pub struct Options {
     pub seed: u64,
     /// How many at once.
     pub parallel: usize,
+    /// So many deliveries in the outbox while it is killed, in place of everything else.
+    pub outbox: Option<usize>,
     broken: Vec<String>,
 }
 
@@ -26,6 +27,7 @@ impl Options {
             runs: RUNS,
             seed: 1,
             parallel: 2,
+            outbox: None,
             broken: Scenario::ALL
                 .map(|scenario| scenario.promise().to_owned())
                 .into(),
@@ -42,6 +44,12 @@ impl Options {
                 "--runs" => {
                     options.runs = number()?;
                     options.broken.clear();
+                }
+                "--outbox" => {
+                    options.outbox = Some(number()?.max(40) as usize);
+                    if !options.broken.is_empty() {
+                        options.runs = 1;
+                    }
                 }
                 "--seed" => options.seed = number()?,
                 "--parallel" => options.parallel = number()?.max(1) as usize,

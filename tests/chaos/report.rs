@@ -27,6 +27,7 @@ pub struct Outcome {
     pub repeats: usize,
     /// Messages that reached an endpoint, and those that did again under the same id.
     pub delivered: usize,
+    pub muted: usize,
     pub redelivered: usize,
     /// How often each point and fault was hit.
     pub hits: BTreeMap<String, u64>,
@@ -55,7 +56,7 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "seed {}: {verdict} in {:.1} s; {} sent: {} posts, {} dead letters, {} mentions, {} repeats dropped; \
-             {} alert messages, {} delivered, {} again; faults: {}",
+             {} alert messages, {} delivered, {} again, {} muted; faults: {}",
             self.seed,
             self.seconds,
             self.sent,
@@ -66,6 +67,7 @@ impl fmt::Display for Outcome {
             self.alerts,
             self.delivered,
             self.redelivered,
+            self.muted,
             listed(&self.hits),
         )?;
         for ended in &self.ended {

@@ -99,6 +99,7 @@ max_alert_age = "8760h"
 [notify]
 timeout = "1s"
 attempts = 200
+group_from = 0
 retry_waits = ["30ms", "100ms", "200ms"]
 allow = ["127.0.0.1"]
 [api]

@@ -21,7 +21,7 @@ fn refused(setup: &Setup) -> String {
 #[test]
 fn tables_are_made_once() {
     let setup = Setup::new("");
-    assert_eq!(migrated(&setup), "version 1\nversion 2\n");
+    assert_eq!(migrated(&setup), "version 1\nversion 2\nversion 3\n");
     assert!(migrated(&setup).starts_with("nothing to do"));
 
     let Some(server) = Server::start() else {

@@ -21,7 +21,11 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     if notifier.endpoints().is_empty() {
         return vec![judge_none()];
     }
-    let reached = notifier.endpoints().iter().map(|endpoint| async {
+    let to_reach = notifier
+        .endpoints()
+        .iter()
+        .filter(|one| one.topic().is_none());
+    let reached = to_reach.map(|endpoint| async {
         let reached = endpoint.reach(notifier.guard(), LIMIT).await;
         judge(endpoint, reached)
     });

@@ -3,10 +3,10 @@
 use super::Notify;
 use super::outbox::Job;
 use super::standings::Answer;
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, Outgoing};
 use crate::domain::{Delivery, Outcome, Timestamp};
 use crate::faults;
-use crate::notify::{Attempt, Next, Notice, notice_body};
+use crate::notify::{Attempt, Endpoint, Facts, Next, Notice};
 use crate::pipeline::emit::send_and_wait;
 use tokio_util::sync::CancellationToken;
 
@@ -61,10 +61,8 @@ impl Notify {
             }
             (None, None) => delivery.error = "the endpoint is no longer configured".into(),
             (None, Some(endpoint)) => {
-                let id = &delivery.message_id;
-                let body = notice_body(&notice, &*self.entity_name, &self.link_base);
                 faults::reach("notify.sending");
-                let attempt = self.notifier.attempt(endpoint, id, &body, job.attempts);
+                let attempt = self.send(endpoint, &notice, job.attempts);
                 let Some(Attempt {
                     status,
                     error,
@@ -96,6 +94,7 @@ impl Notify {
                 answer = match delivery.outcome {
                     Outcome::Delivered => Answer::Well,
                     Outcome::Gone => Answer::Gone(error.clone()),
+                    Outcome::Unwritable => Answer::Untried,
                     _ => Answer::Failed(error.clone()),
                 };
                 delivery.status = status;
@@ -115,11 +114,65 @@ impl Notify {
         Ok(Attempted::Ended(answer))
     }
 
+    /// Writes a notice for an endpoint and sends it once.
+    pub(super) async fn send(&self, endpoint: &Endpoint, notice: &Notice, before: u32) -> Attempt {
+        let facts = Facts {
+            entity_name: &*self.entity_name,
+            link_base: &self.link_base,
+        };
+        let body = match endpoint.write(notice, facts) {
+            Ok(body) => body,
+            // The same notice fails again each time: to try again is no use.
+            Err(problem) => {
+                return Attempt {
+                    status: None,
+                    error: format!("the message could not be written: {problem}"),
+                    next: Next::End(Outcome::Unwritable),
+                };
+            }
+        };
+        let id = notice.id();
+        let Some(topic) = endpoint.topic() else {
+            return self.notifier.attempt(endpoint, &id, &body, before).await;
+        };
+        match self.produce(endpoint, topic, notice, body).await {
+            Ok(()) => Attempt::delivered(None),
+            Err(error) => Attempt {
+                status: None,
+                error: error.to_string(),
+                next: self.notifier.after_failure(before, None),
+            },
+        }
+    }
+
+    /// Writes a notice to a topic, keyed by what it is about, with the headers of a webhook.
+    async fn produce(
+        &self,
+        endpoint: &Endpoint,
+        topic: &str,
+        notice: &Notice,
+        body: Vec<u8>,
+    ) -> Result<(), BrokerError> {
+        let seconds = Timestamp::now().millis().div_euclid(1000);
+        let headers = endpoint.headers(&notice.id(), seconds, &body).into_iter();
+        let record = Outgoing {
+            topic: topic.into(),
+            partition: None,
+            key: notice.subject().into_bytes(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+                .collect(),
+            payload: body,
+            timestamp: None,
+        };
+        self.outside.send(record).await?.await.map(drop)
+    }
+
     fn count(&self, delivery: &Delivery, notice: &Notice) {
         let (endpoint, outcome) = (&delivery.endpoint, delivery.outcome);
         let labels = [endpoint.as_str(), outcome.name()];
         self.metrics.deliveries.with(labels).inc();
-        if outcome != Outcome::Delivered {
+        if outcome.is_failure() {
             tracing::warn!(
                 endpoint,
                 message = delivery.message_id,
@@ -128,7 +181,8 @@ impl Notify {
                 "alert not delivered: {}",
                 outcome.name()
             );
-        } else if let Notice::Alert(message) = notice
+        } else if outcome == Outcome::Delivered
+            && let Notice::Alert(message) = notice
             && let Some(received) = message.received_at
         {
             let seconds = delivery.ended_at.since(received).as_secs_f64();

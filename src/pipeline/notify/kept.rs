@@ -6,13 +6,19 @@
 //! | `delivery/<id>/<endpoint>` | [`Progress`] of one delivery, after its first failed attempt, or its end |
 //! | `done/<id>` | when the last delivery of a message ended |
 //! | `silenced/<alert id>` | when an alert came whose opening was too old |
+//! | `alert/<alert id>` | [`OpenAlert`]: an alert that is open |
+//! | `silence/<id>` | [`KeptSilence`] |
+//! | `group/<list>` | [`KeptGroup`]: alerts on the members of a list, told alone or together |
+//! | `control` | [`Position`] up to which acts were taken in |
 //! | `endpoint/<name>` | [`Standing`]: since when it fails, whether it is disabled |
 //!
 //! A message is one key, so that its deliveries come into being all together or not at all, although a crash may leave
 //! only a beginning of what was written at once. The last delivery's end writes `done/…` first, then removes the rest.
 
+use super::groups::KeptGroup;
+use super::rules::{KeptSilence, OpenAlert};
 use super::standings::Standing;
-use crate::domain::{Outcome, Timestamp};
+use crate::domain::{EntityId, Outcome, Timestamp};
 use crate::notify::Notice;
 use crate::state::Change;
 use serde::{Deserialize, Serialize};
@@ -32,6 +38,9 @@ pub(super) struct Message {
     /// Its deliveries end so, without an attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// Deliveries that are not due before this.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<Arc<str>, Timestamp>,
     /// What there was before `verdict`: [`Outcome::TooOld`].
     #[serde(default, skip_serializing)]
     too_old: bool,
@@ -54,6 +63,7 @@ impl Message {
         accepted_at: Timestamp,
         endpoints: Vec<Arc<str>>,
         verdict: Option<Verdict>,
+        held: BTreeMap<Arc<str>, Timestamp>,
         alert: Box<RawValue>,
     ) -> Self {
         Self {
@@ -61,6 +71,7 @@ impl Message {
             accepted_at,
             endpoints,
             verdict,
+            held,
             too_old: false,
             alert,
         }
@@ -68,6 +79,14 @@ impl Message {
 }
 
 impl Verdict {
+    /// Of a message that its group's stands for.
+    pub fn grouped(list: &EntityId) -> Self {
+        Self {
+            outcome: Outcome::Grouped,
+            reason: format!("told with others of {list}, in the message of their group"),
+        }
+    }
+
     /// Of a message that comes too late.
     pub fn too_old() -> Self {
         Self {
@@ -100,6 +119,33 @@ pub(super) fn delivery(id: &str, endpoint: &str) -> String {
     format!("delivery/{id}/{endpoint}")
 }
 
+/// `control`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Life of the cluster.
+    pub epoch: Arc<str>,
+    /// Offset behind the last act.
+    pub next: i64,
+}
+
+/// Key of [`Position`].
+pub(super) const CONTROL: &str = "control";
+
+/// Key of an open alert.
+pub(super) fn alert(id: &str) -> String {
+    format!("alert/{id}")
+}
+
+/// Key of a list's group.
+pub(super) fn group(list: &EntityId) -> String {
+    format!("group/{list}")
+}
+
+/// Key of a silence.
+pub(super) fn silence(id: &str) -> String {
+    format!("silence/{id}")
+}
+
 /// Key of an endpoint.
 pub(super) fn endpoint(name: &str) -> String {
     format!("endpoint/{name}")
@@ -127,6 +173,10 @@ pub(super) struct Found {
     pub done: Vec<(Timestamp, Arc<str>)>,
     pub silenced: Vec<(Timestamp, Arc<str>)>,
     pub endpoints: BTreeMap<Arc<str>, Standing>,
+    pub alerts: HashMap<Arc<str>, OpenAlert>,
+    pub silences: Vec<KeptSilence>,
+    pub groups: BTreeMap<EntityId, KeptGroup>,
+    pub control: Option<Position>,
 }
 
 impl Found {
@@ -148,6 +198,15 @@ impl Found {
             } else if let Some(name) = key.strip_prefix("endpoint/") {
                 serde_json::from_slice(&value)
                     .map(|one| drop(found.endpoints.insert(name.into(), one)))
+            } else if let Some(id) = key.strip_prefix("alert/") {
+                serde_json::from_slice(&value).map(|one| drop(found.alerts.insert(id.into(), one)))
+            } else if let Some(list) = key.strip_prefix("group/") {
+                serde_json::from_slice(&value)
+                    .map(|one| drop(found.groups.insert(list.into(), one)))
+            } else if key.starts_with("silence/") {
+                serde_json::from_slice(&value).map(|one| found.silences.push(one))
+            } else if key == CONTROL {
+                serde_json::from_slice(&value).map(|one| found.control = Some(one))
             } else {
                 tracing::warn!(key, "the state of NOTIFY has a key of another version");
                 Ok(())

@@ -6,13 +6,18 @@
 //! ended ([`attempt`]). How it ended is written to `squall.deliveries`; when the broker has that, the delivery is
 //! forgotten. Whoever takes the partition over begins with what the state remembers.
 
+mod acts;
+mod alive;
 mod attempt;
+mod board;
+mod groups;
 mod kept;
 #[cfg(test)]
 mod memory;
 mod outbox;
 mod remembered;
 mod report;
+mod rules;
 mod saving;
 mod schedule;
 #[cfg(test)]
@@ -25,19 +30,26 @@ use super::dead_letter::dead_letter;
 use super::emit::{Emitter, send_and_wait};
 use super::{RoleError, Stopping, report_expired};
 use crate::broker::{
-    Assigned, Assignment, BrokerError, Commits, Consumer, Event, Lag, Producer, Record, Stop,
+    Assigned, Assignment, BrokerError, Commits, Connection, Consumer, Event, Lag, Producer, Record,
+    Stop,
 };
 use crate::config::NotifyConfig;
-use crate::domain::{AlertMessage, EntityId, Timestamp};
+use crate::domain::{AlertMessage, ControlAct, EntityId, Timestamp};
 use crate::faults;
-use crate::notify::{Endpoint, Notifier, retry};
+use crate::notify::{Endpoint, Notifier, Routing, Subject, retry};
 use crate::state::State;
 use crate::telemetry::{Health, Metrics};
+pub use board::{Board, EndpointView, PendingDelivery, Questions, View, board};
+pub use rules::KeptSilence;
+pub use standings::{Disabled, Standing};
+
+use acts::Acts;
 use attempt::Attempted;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use outbox::{Accepted, Known, Limits, Outbox};
+use groups::Grouping;
+use outbox::{Accepted, Known, Limits, Outbox, Route};
 use saving::Saving;
 use schedule::Key;
 use serde_json::value::RawValue;
@@ -50,6 +62,9 @@ use tokio_util::sync::CancellationToken;
 /// Longer alert messages are no alert of ours, and might not fit into the state.
 const MAX_MESSAGE: usize = 512 << 10;
 
+/// Lists that an entity is on.
+pub type EntityLists = Arc<dyn Fn(&EntityId) -> Vec<EntityId> + Send + Sync>;
+
 /// Name shown for an entity.
 pub type EntityName = Arc<dyn Fn(&EntityId) -> Option<String> + Send + Sync>;
 
@@ -60,6 +75,8 @@ pub struct Notify {
     pub notifier: Notifier,
     /// Keeps what is pending.
     pub state: Arc<dyn State>,
+    /// Writes to the topics that are endpoints.
+    pub outside: Producer,
     /// Writes how deliveries ended.
     pub producer: Producer,
     /// Where that goes.
@@ -68,6 +85,12 @@ pub struct Notify {
     pub config: NotifyConfig,
     /// Older alerts are not delivered.
     pub max_alert_age: Duration,
+    /// Who gets what, and when.
+    pub routing: Routing,
+    /// To read what people do.
+    pub connection: Connection,
+    /// Lists for routes, silences and muting.
+    pub entity_lists: EntityLists,
     /// Names for the payload.
     pub entity_name: EntityName,
     /// Address of the page, for links.
@@ -90,19 +113,24 @@ pub struct Notify {
 pub async fn run(
     notify: Notify,
     consumer: Consumer,
+    questions: Questions,
     stopping: Stopping,
     give_up: CancellationToken,
 ) -> Result<(), RoleError> {
     let role = Role {
+        questions,
         commits: consumer.commits(),
         lag: consumer.lag(),
         notify: Arc::new(notify),
         give_up,
         outboxes: HashMap::new(),
+        acts: None,
+        next_alive: alive::NextAlive::new(),
         loads: FuturesUnordered::new(),
         writes: FuturesUnordered::new(),
         attempts: JoinSet::new(),
         begin_until: None,
+        tell_all: false,
         given_up: false,
         unkept: 0,
     };
@@ -118,17 +146,25 @@ struct Ours {
 }
 
 struct Role {
+    /// What the API wants to know.
+    questions: Questions,
     notify: Arc<Notify>,
     commits: Commits,
     lag: Lag,
     give_up: CancellationToken,
     /// Of each partition that is ours. `squall.alerts` has one.
     outboxes: HashMap<i32, (Ours, Outbox)>,
+    /// When endpoints are told that squall is alive.
+    next_alive: alive::NextAlive,
+    /// What people do, for the outbox that is ours.
+    acts: Option<(Ours, Acts)>,
     loads: FuturesUnordered<BoxFuture<'static, (Ours, Option<Outbox>)>>,
     writes: FuturesUnordered<BoxFuture<'static, (Ours, bool)>>,
     attempts: JoinSet<(Ours, Key, Result<Attempted, BrokerError>)>,
     /// Deliveries that are due later are not attempted any more: the role is stopping.
     begin_until: Option<Timestamp>,
+    /// The last record was read of a broker that ends with this process: groups wait for nothing further.
+    tell_all: bool,
     /// The state was given up: nothing further is written.
     given_up: bool,
     /// Messages read since then, without a place to keep them.
@@ -162,15 +198,37 @@ impl Role {
                 () = self.give_up.cancelled(), if self.begin_until != Some(Timestamp::EPOCH) => {
                     self.begin_until = Some(Timestamp::EPOCH);
                 }
-                _ = tick.tick() => self.report(),
+                _ = tick.tick() => {
+                    self.report();
+                    if !stopped {
+                        self.tell_alive();
+                    }
+                }
                 Some((ours, outbox)) = self.loads.next() => match outbox {
-                    Some(outbox) => drop(self.outboxes.insert(ours.partition, (ours, outbox))),
+                    Some(outbox) => {
+                        let from = outbox.acts_from(&self.notify.emitter.epoch);
+                        let acts = Acts::read(self.notify.connection.clone(), from);
+                        self.acts = Some((ours.clone(), acts));
+                        self.outboxes.insert(ours.partition, (ours, outbox));
+                    }
                     None => self.given_up = self.give_up.is_cancelled(),
                 },
                 Some((ours, saved)) = self.writes.next() => self.saved(&ours, saved),
                 Some(attempted) = self.attempts.join_next() => {
                     let attempted = attempted.map_err(|error| RoleError::stage("notify: a delivery", error))?;
                     self.attempted(attempted)?;
+                }
+                Some((ours, next, act)) = next_act(&mut self.acts), if !stopped => {
+                    let epoch = self.notify.emitter.epoch.clone();
+                    if let Some((_, outbox)) = self.current(&ours) {
+                        outbox.act(&act, &epoch, next, Timestamp::now());
+                    }
+                }
+                (most, asking) = self.questions.next() => {
+                    if let Some((_, outbox)) = self.outboxes.values().next() {
+                        // Whoever has asked may have gone.
+                        let _ = asking.send(board::view(outbox, most, Timestamp::now()));
+                    }
                 }
                 () = sleep_until(next_due) => {}
                 event = consumer.next(), if may_read => match event {
@@ -185,6 +243,7 @@ impl Role {
                     Some(Event::Failed(error)) => return Err(error.into()),
                     Some(Event::Stopped) => {
                         stopped = true;
+                        self.tell_all = dies_with_us;
                         self.begin_until.get_or_insert(Timestamp::now());
                     }
                     None => return Err(RoleError::stage("notify", "the poll thread has ended")),
@@ -203,6 +262,17 @@ impl Role {
         let commits = &self.commits;
         self.outboxes.retain(|_, (ours, _)| ours.holds(commits));
         for (ours, outbox) in self.outboxes.values_mut() {
+            // What this process takes with it is told before it goes.
+            let until = match self.tell_all {
+                true => Timestamp::from_millis(i64::MAX),
+                false => due,
+            };
+            let routing = &self.notify.routing;
+            outbox.tell_groups(
+                until,
+                &|name, severity| routing.held(name, severity, now),
+                now,
+            );
             if let Some(changes) = outbox.write() {
                 let saving = saving(&self.notify, commits, &self.give_up, ours);
                 let ours = ours.clone();
@@ -284,17 +354,25 @@ impl Role {
                 return Ok(());
             }
         };
-        let endpoints = notify.notifier.endpoints().iter();
-        let wanting = endpoints
-            .filter(|endpoint| endpoint.wants(message.severity))
-            .map(|endpoint| endpoint.name().into());
         let now = Timestamp::now();
+        let lists = (notify.entity_lists)(&message.entity);
+        let subject = Subject {
+            entity: &message.entity,
+            lists: &lists,
+            rule: &message.rule,
+            severity: message.severity,
+        };
+        let route = Route {
+            lists: &lists,
+            wanting: notify.routing.wanting(subject, now),
+            held: &|endpoint, severity| notify.routing.held(endpoint, severity, now),
+        };
         let max_age = notify.max_alert_age;
-        match outbox.accept(&message, alert, wanting.collect(), max_age, next, now) {
+        match outbox.accept(&message, alert, route, max_age, next, now) {
             Accepted::Known => notify.metrics.repeats_dropped.with(["notify"]).inc(),
-            Accepted::TooOld => {
-                tracing::warn!(alert = message.alert_id, entity = %message.entity,
-                    "older than detect.max_alert_age: stored, not delivered");
+            Accepted::Unsent(verdict) => {
+                tracing::info!(alert = message.alert_id, entity = %message.entity,
+                    outcome = verdict.outcome.name(), "not delivered: {}", verdict.reason);
             }
             Accepted::New | Accepted::Unwanted => {}
         }
@@ -356,6 +434,12 @@ fn limits(notify: &Notify) -> Limits {
         endpoints: notify.notifier.endpoints().iter().map(known).collect(),
         longest_wait: retry::longest(&notify.config),
         disable_after: notify.config.disable_after,
+        max_silence: notify.config.max_silence,
+        grouping: Grouping {
+            from: notify.config.group_from,
+            within: notify.config.group_within,
+            wait: notify.config.group_wait,
+        },
     }
 }
 
@@ -374,6 +458,17 @@ fn saving(
         health: notify.health.clone(),
         metrics: notify.metrics.clone(),
         give_up: give_up.clone(),
+    }
+}
+
+/// The next act, whose outbox it is for, and the offset behind it; none when reading has ended.
+async fn next_act(acts: &mut Option<(Ours, Acts)>) -> Option<(Ours, i64, ControlAct)> {
+    match acts {
+        Some((ours, acts)) => {
+            let (next, act) = acts.next().await?;
+            Some((ours.clone(), next, act))
+        }
+        None => std::future::pending().await,
     }
 }
 

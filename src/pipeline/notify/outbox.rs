@@ -7,15 +7,18 @@
 //! an alert follows one that has ended. An attempt keeps its place until then, so that a crash repeats at most as
 //! many attempts as there are places.
 
+use super::board::PendingDelivery;
+use super::groups::{Grouping, Groups};
 use super::kept::{self, Found, Message, Progress, Verdict};
 use super::remembered::Remembered;
+use super::rules::{KeptSilence, Rules};
 use super::schedule::{Key, Schedule};
 use super::standings::{Answer, Disabled, Standing, Standings};
-use crate::domain::{AlertKind, AlertMessage, Timestamp};
+use crate::domain::{AlertKind, AlertMessage, ControlAct, EntityId, Severity, Timestamp};
 use crate::notify::{EndpointDisabled, Limit, Notice};
 use crate::state::Change;
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +40,20 @@ pub(super) struct Limits {
     pub longest_wait: Duration,
     /// An endpoint that fails for so long is disabled.
     pub disable_after: Duration,
+    /// No silence is longer.
+    pub max_silence: Duration,
+    /// When alerts are told together.
+    pub grouping: Grouping,
+}
+
+/// Where a message belongs.
+pub(super) struct Route<'a> {
+    /// Lists that its entity is on.
+    pub lists: &'a [EntityId],
+    /// Endpoints that want it.
+    pub wanting: BTreeSet<Arc<str>>,
+    /// Until when one of them is not to be bothered with something of this severity.
+    pub held: &'a dyn Fn(&str, Severity) -> Option<Timestamp>,
 }
 
 /// A configured endpoint.
@@ -58,6 +75,9 @@ pub(super) struct Outbox {
     silenced: Remembered,
     schedule: Schedule,
     standings: Standings,
+    rules: Rules,
+    groups: Groups,
+    control: Option<kept::Position>,
     pending: usize,
     bytes: usize,
     unsaved: VecDeque<Unsaved>,
@@ -90,12 +110,12 @@ pub(super) struct Job {
 }
 
 /// What became of a message that was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Accepted {
     /// Its deliveries begin when it is saved.
     New,
-    /// It belongs to an alert whose opening was too old: its deliveries end without an attempt.
-    TooOld,
+    /// Its deliveries end without an attempt.
+    Unsent(Verdict),
     /// No endpoint wants it.
     Unwanted,
     /// It was there before.
@@ -139,6 +159,9 @@ impl Outbox {
                 found.endpoints,
                 limits.disable_after,
             ),
+            rules: Rules::restore(found.alerts, found.silences, limits.max_silence, now),
+            groups: Groups::restore(found.groups, limits.grouping, now),
+            control: found.control,
             pending: 0,
             bytes: 0,
             unsaved: VecDeque::new(),
@@ -170,7 +193,7 @@ impl Outbox {
         &mut self,
         message: &AlertMessage,
         alert: Box<RawValue>,
-        endpoints: Vec<Arc<str>>,
+        route: Route<'_>,
         max_age: Duration,
         next: i64,
         now: Timestamp,
@@ -184,21 +207,86 @@ impl Outbox {
         if message.kind == AlertKind::Opened && now.since(message.at) > max_age {
             changes = self.silenced.insert(&alert_id, now);
         }
-        let too_old = self.silenced.contains(&alert_id);
+        let (endpoints, verdict) = match self.silenced.contains(&alert_id) {
+            true => (route.wanting, Some(Verdict::too_old())),
+            false => {
+                let judged = self.rules.judge(message, route.lists, route.wanting, now);
+                changes.extend(judged.changes);
+                let (to, verdict) = (judged.endpoints, judged.verdict);
+                let sent = verdict.is_none() && !to.is_empty();
+                let speaker = self
+                    .groups
+                    .hear(message, route.lists, &to, sent, now, &mut changes);
+                let grouped = speaker.map(|list| Verdict::grouped(&list));
+                (to, grouped.or(verdict))
+            }
+        };
         if endpoints.is_empty() {
             self.push(changes, Then::Read(next, None));
             return Accepted::Unwanted;
         }
-        let verdict = too_old.then(Verdict::too_old);
-        let kept = Message::new(self.next_number, now, endpoints, verdict, alert);
+        let accepted = match &verdict {
+            None => Accepted::New,
+            Some(verdict) => Accepted::Unsent(verdict.clone()),
+        };
+        let held = match verdict {
+            Some(_) => BTreeMap::new(),
+            None => {
+                let held = endpoints
+                    .iter()
+                    .filter_map(|name| Some((name.clone(), (route.held)(name, message.severity)?)));
+                held.collect()
+            }
+        };
+        let endpoints = endpoints.into_iter().collect();
+        let kept = Message::new(self.next_number, now, endpoints, verdict, held, alert);
         let pending = Pending::new(message.id.as_str().into(), alert_id, kept);
         changes.push(kept::put(kept::message(&pending.id), &pending.message));
         let number = self.insert(pending);
         self.push(changes, Then::Read(next, Some(number)));
-        match too_old {
-            true => Accepted::TooOld,
-            false => Accepted::New,
+        accepted
+    }
+
+    /// Lets the messages of groups go out that are due at `until`.
+    pub fn tell_groups(
+        &mut self,
+        until: Timestamp,
+        held: &dyn Fn(&str, Severity) -> Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        for (notice, endpoints, change) in self.groups.tell(now, until) {
+            let severity = notice.severity();
+            let waits = endpoints
+                .iter()
+                .filter_map(|name| Some((name.clone(), held(name, severity)?)));
+            let waits = waits.collect();
+            self.send(&notice, endpoints.into_iter().collect(), waits, now);
+            self.push(vec![change], Then::Nothing);
         }
+    }
+
+    /// Takes in what somebody has done; `next` is the offset behind it, in this life of the cluster.
+    pub fn act(&mut self, act: &ControlAct, epoch: &Arc<str>, next: i64, now: Timestamp) {
+        let mut changes = self.rules.act(act, now);
+        if let ControlAct::Enable { endpoint, .. } = act {
+            changes.extend(self.standings.enable(endpoint));
+        }
+        if changes.is_empty() {
+            return;
+        }
+        let position = kept::Position {
+            epoch: epoch.clone(),
+            next,
+        };
+        changes.push(kept::put(kept::CONTROL.into(), &position));
+        self.control = Some(position);
+        self.push(changes, Then::Nothing);
+    }
+
+    /// Offset from which acts are to be read; none for the beginning.
+    pub fn acts_from(&self, epoch: &str) -> Option<i64> {
+        let position = self.control.as_ref()?;
+        (*position.epoch == *epoch).then_some(position.next)
     }
 
     /// A record that brings no message is done when those before it are.
@@ -229,7 +317,8 @@ impl Outbox {
 
     /// When there is a delivery to be attempted next.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.schedule.next_due()
+        let group = self.groups.next_due();
+        self.schedule.next_due().into_iter().chain(group).min()
     }
 
     /// An attempt has failed, and another follows.
@@ -302,11 +391,17 @@ impl Outbox {
             reason,
         });
         let others = self.standings.enabled().cloned().collect();
-        self.send(&notice, others, now);
+        self.send(&notice, others, BTreeMap::new(), now);
     }
 
-    /// Takes in a message of squall's own.
-    fn send(&mut self, notice: &Notice, endpoints: Vec<Arc<str>>, now: Timestamp) {
+    /// Takes in a message of squall's own; `held` are endpoints that are not to get it before.
+    fn send(
+        &mut self,
+        notice: &Notice,
+        endpoints: Vec<Arc<str>>,
+        held: BTreeMap<Arc<str>, Timestamp>,
+        now: Timestamp,
+    ) {
         let id: Arc<str> = notice.id().into();
         let Ok(alert) = RawValue::from_string(notice.write()) else {
             return;
@@ -314,11 +409,40 @@ impl Outbox {
         if endpoints.is_empty() || self.numbers.contains_key(&id) || self.done.contains(&id) {
             return;
         }
-        let kept = Message::new(self.next_number, now, endpoints, None, alert);
+        let kept = Message::new(self.next_number, now, endpoints, None, held, alert);
         let pending = Pending::new(id, notice.subject().into(), kept);
         let change = kept::put(kept::message(&pending.id), &pending.message);
         let number = self.insert(pending);
         self.push(vec![change], Then::Begin(number));
+    }
+
+    /// Deliveries that have not ended, in the order in which their messages came.
+    pub fn pending_deliveries(&self, now: Timestamp) -> impl Iterator<Item = PendingDelivery> {
+        let mut numbers: Vec<&u64> = self.messages.keys().collect();
+        numbers.sort_unstable();
+        let messages = numbers
+            .into_iter()
+            .filter_map(|number| self.messages.get(number));
+        messages.flat_map(move |pending| {
+            pending.deliveries.iter().map(move |(endpoint, progress)| {
+                let held = progress.attempts == 0 && progress.due > now;
+                PendingDelivery {
+                    message_id: pending.id.clone(),
+                    alert_id: pending.alert_id.clone(),
+                    endpoint: endpoint.clone(),
+                    state: if held { "held" } else { "pending" },
+                    attempts: progress.attempts,
+                    due: progress.due,
+                    first_attempt_at: progress.first_attempt_at,
+                    accepted_at: pending.message.accepted_at,
+                }
+            })
+        })
+    }
+
+    /// Silences that are remembered.
+    pub fn silences(&self) -> impl Iterator<Item = &KeptSilence> {
+        self.rules.silences()
     }
 
     /// How each endpoint is doing.
@@ -441,13 +565,21 @@ impl Pending {
             first_attempt_at: None,
             ended: false,
         };
-        let endpoints = message.endpoints.iter();
+        let due = |name: &Arc<str>| {
+            let held = message.held.get(name).copied();
+            held.map_or(message.accepted_at, |held| held.max(message.accepted_at))
+        };
+        let of_each = |name: &Arc<str>| {
+            let progress = Progress {
+                due: due(name),
+                ..progress.clone()
+            };
+            (name.clone(), progress)
+        };
         Self {
             id,
             alert_id,
-            deliveries: endpoints
-                .map(|name| (name.clone(), progress.clone()))
-                .collect(),
+            deliveries: message.endpoints.iter().map(of_each).collect(),
             kept: Vec::new(),
             message,
         }

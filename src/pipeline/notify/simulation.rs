@@ -3,7 +3,7 @@
 
 use super::kept;
 use super::memory::apply;
-use super::outbox::{Job, Known, Limits, Outbox};
+use super::outbox::{Job, Known, Limits, Outbox, Route};
 use super::standings::Answer;
 use crate::domain::{AlertMessage, Timestamp};
 use crate::state::Change;
@@ -73,6 +73,12 @@ fn limits() -> Limits {
         endpoints: ENDPOINTS.map(Known::for_tests).into(),
         longest_wait: Duration::from_secs(60),
         disable_after: Duration::from_secs(86_400),
+        max_silence: Duration::from_secs(3600),
+        grouping: crate::pipeline::notify::groups::Grouping {
+            from: 3,
+            within: Duration::from_secs(900),
+            wait: Duration::from_secs(10),
+        },
     }
 }
 
@@ -162,15 +168,13 @@ impl World {
         self.read += 1;
         let message = alert(sent);
         let raw = RawValue::from_string(serde_json::to_string(&message).unwrap()).unwrap();
-        let endpoints = ENDPOINTS.map(Arc::from).into();
-        self.outbox.accept(
-            &message,
-            raw,
-            endpoints,
-            MAX_AGE,
-            self.read as i64,
-            self.now,
-        );
+        let route = Route {
+            lists: &[],
+            wanting: ENDPOINTS.map(Arc::from).into(),
+            held: &|_, _| None,
+        };
+        self.outbox
+            .accept(&message, raw, route, MAX_AGE, self.read as i64, self.now);
     }
 
     fn begin(&mut self) {
@@ -321,7 +325,11 @@ impl World {
         let left: Vec<&String> = self
             .state
             .keys()
-            .filter(|key| !key.starts_with("done/") && !key.starts_with("endpoint/"))
+            .filter(|key| {
+                !["done/", "endpoint/", "alert/"]
+                    .iter()
+                    .any(|kind| key.starts_with(kind))
+            })
             .collect();
         assert!(left.is_empty(), "{left:?}");
         let done = self.state.keys().filter(|key| key.starts_with("done/"));

@@ -144,13 +144,29 @@ impl Scene {
         }
     }
 
+    /// Another broker, and this as the first endpoint's address.
+    fn broker_with(&mut self, folder: &std::path::Path, url: &str) {
+        self.config.run.data_dir = folder.to_owned();
+        self.config.endpoints[0].url = Secret::new(url);
+        self.broker = EmbeddedBroker::start(&self.config).unwrap();
+        self.connection = Connection::to_embedded(&self.broker, &self.config).unwrap();
+        self.producer = Producer::new(&self.connection).unwrap();
+    }
+
     fn notify(&self) -> Notify {
         Notify {
             notifier: Notifier::new(&self.config.notify, &self.config.endpoints).unwrap(),
+            outside: Producer::to_outside(&self.connection, NEVER).unwrap(),
             state: self.state.clone(),
             producer: self.producer.clone(),
             emitter: Emitter::new(&self.connection),
             config: self.config.notify.clone(),
+            routing: Routing::new(&self.config).unwrap(),
+            connection: self.connection.clone(),
+            entity_lists: Arc::new(|id| {
+                let bank = id.as_str().starts_with("BANK-");
+                bank.then(|| "BANKS".into()).into_iter().collect()
+            }),
             max_alert_age: self.config.detect.max_alert_age,
             entity_name: Arc::new(|_| None),
             link_base: "http://127.0.0.1".into(),
@@ -163,7 +179,13 @@ impl Scene {
         let consumer = Consumer::start(&self.connection, "notify", &[topics::ALERTS], 64).unwrap();
         let (stopper, stopping) = stopping();
         let give_up = CancellationToken::new();
-        let task = tokio::spawn(run(self.notify(), consumer, stopping, give_up.clone()));
+        let task = tokio::spawn(run(
+            self.notify(),
+            consumer,
+            board().1,
+            stopping,
+            give_up.clone(),
+        ));
         UnderWay {
             stopper,
             give_up,
@@ -474,4 +496,90 @@ async fn a_result_is_only_written_while_the_partition_is_ours() {
         scene.metrics.deliveries.with(["desk", "delivered"]).get(),
         1
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_of_kafka_is_an_endpoint_too() {
+    let desk = Receiver::start(200).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut scene = Scene::new(&[("desk", &desk)]);
+    scene.broker_with(folder.path(), "kafka:desk.alerts");
+    let role = scene.start();
+    scene.send(&[alert("a", 0, Timestamp::now())]).await;
+    until("it is done", || scene.state.count("done/") == 1).await;
+    role.end(Stop::Now).await.unwrap();
+    let client = scene.client();
+    let mut list = TopicPartitionList::new();
+    list.add_partition("desk.alerts", 0);
+    client.assign(&list).unwrap();
+    let record = client.iter().next().unwrap().unwrap();
+    use rdkafka::message::Headers as _;
+    assert_eq!(record.key(), Some("a".as_bytes()));
+    let headers = record.headers().unwrap();
+    let names: Vec<&str> = headers.iter().map(|header| header.key).collect();
+    assert_eq!(
+        names,
+        ["webhook-id", "webhook-timestamp", "webhook-signature"]
+    );
+    assert_eq!(headers.get(0).value, Some("msg_a_0".as_bytes()));
+    let body: serde_json::Value = serde_json::from_slice(record.payload().unwrap()).unwrap();
+    assert_eq!(body["type"], "sentiment.spike.opened");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_do_reaches_it_by_kafka_alone_and_outlives_a_restart() {
+    let desk = Receiver::start(200).await;
+    let scene = Scene::new(&[("desk", &desk)]);
+    let now = Timestamp::now();
+    let on = |id: &str, entity: &str| AlertMessage {
+        entity: entity.into(),
+        ..alert(id, 0, now)
+    };
+    let act = ControlAct::Silence {
+        silence: crate::domain::Silence {
+            id: "s1".into(),
+            entity: None,
+            list: Some("BANKS".into()),
+            rule: None,
+            from: now - Duration::from_secs(60),
+            until: now + Duration::from_secs(3600),
+            reason: "stress test".into(),
+        },
+        by: "ann".into(),
+        at: now,
+    };
+    let role = scene.start();
+    let record = Emitter::new(&scene.connection).control(&act);
+    send_and_wait(&scene.producer, vec![record]).await.unwrap();
+    until("it is kept", || scene.state.count("silence/") == 1).await;
+    scene.send(&[on("a", "BANK-1"), on("b", "BA")]).await;
+    until("both are done", || scene.state.count("done/") == 2).await;
+    role.end(Stop::Now).await.unwrap();
+    let role = scene.start();
+    scene.send(&[on("c", "BANK-2")]).await;
+    until("all are done", || scene.state.count("done/") == 3).await;
+    role.end(Stop::Now).await.unwrap();
+    assert_eq!(desk.ids(), ["msg_b_0"]);
+    let silenced = scene
+        .outcomes(3)
+        .into_iter()
+        .filter(|one| one.outcome == Outcome::Silenced);
+    for one in silenced {
+        assert!(one.error.contains("silenced by ann until") && one.error.ends_with("stress test"));
+        assert_eq!(one.attempts, 0);
+    }
+    assert_eq!(scene.metrics.deliveries.with(["desk", "silenced"]).get(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_wants_it_is_told_that_squall_is_alive() {
+    let (desk, watch) = (Receiver::start(200).await, Receiver::start(200).await);
+    let mut scene = Scene::new(&[("desk", &desk), ("watch", &watch)]);
+    scene.config.endpoints[1].alive = Some(Duration::from_secs(1));
+    let role = scene.start();
+    until("it comes again", || watch.ids().len() > 1).await;
+    role.end(Stop::Now).await.unwrap();
+    let ids = watch.ids();
+    assert!(desk.ids().is_empty() && ids[0] != ids[1]);
+    assert_eq!(scene.state.count("message/"), 0, "nothing is kept");
 }

@@ -3,8 +3,8 @@
 use super::client::Session;
 use super::posts::PostRow;
 use super::records::{
-    AcknowledgementRow, AlertRow, ClusterRow, DeadLetterActRow, DeadLetterRow, DeliveryRow,
-    FeedbackRow,
+    AcknowledgementRow, AlertRow, AuditRow, ClusterRow, DeadLetterActRow, DeadLetterRow,
+    DeliveryRow, FeedbackRow,
 };
 use crate::store::{Block, Inserted, Rows, StoreResult};
 use clickhouse::{RowOwned, RowWrite};
@@ -43,6 +43,7 @@ pub async fn insert(session: &Session, block: &Block) -> StoreResult<Inserted> {
             write(session, "acknowledgements", block, acts, row).await?;
             let row = DeadLetterActRow::new;
             write(session, "dead_letter_acts", block, acts, row).await?;
+            write(session, "audit", block, acts, AuditRow::new).await?;
         }
     }
     Ok(Inserted {

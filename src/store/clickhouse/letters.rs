@@ -3,7 +3,7 @@
 use super::client::Session;
 use super::values::{from_json, millis, time};
 use crate::domain::{DeadLetter, Origin, Settled, SourcePartition, Timestamp};
-use crate::store::{DeadLetterQuery, DeadLetterRow, MAX_ROWS, StoreError, StoreResult};
+use crate::store::{AuditRow, DeadLetterQuery, DeadLetterRow, MAX_ROWS, StoreError, StoreResult};
 use clickhouse::Row;
 use serde::Deserialize;
 
@@ -112,4 +112,28 @@ fn settled(row: &Found) -> Option<(Settled, String, Timestamp)> {
         _ => Settled::Dropped,
     };
     Some((settled, row.by.clone(), time(row.at)))
+}
+
+#[derive(Row, Deserialize)]
+struct FoundAct {
+    at: i64,
+    by: String,
+    act: String,
+    subject: String,
+    detail: String,
+}
+
+/// What people have done, latest first.
+pub async fn audit(session: &Session, limit: usize) -> StoreResult<Vec<AuditRow>> {
+    let sql = "SELECT ?fields FROM audit ORDER BY at DESC, log_offset DESC LIMIT ?";
+    let limit = limit.clamp(1, MAX_ROWS) as u64;
+    let found: Vec<FoundAct> = session.all(session.query(sql).bind(limit)).await?;
+    let row = |act: FoundAct| AuditRow {
+        at: time(act.at),
+        by: act.by,
+        act: act.act,
+        subject: act.subject,
+        detail: act.detail,
+    };
+    Ok(found.into_iter().map(row).collect())
 }

@@ -18,7 +18,7 @@ use crate::store::{StoreError, StoreResult};
 use std::time::Duration;
 
 /// Statements of each migration, in order. Only ever append: those of released versions stay as they were.
-const MIGRATIONS: &[fn(&Place) -> Vec<String>] = &[first];
+const MIGRATIONS: &[fn(&Place) -> Vec<String>] = &[first, second];
 
 /// Version of the schema that this squall knows.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -35,6 +35,18 @@ fn first(place: &Place) -> Vec<String> {
     let tables = TABLES.iter().map(|table| place.create_table(table));
     let views = VIEWS.iter().map(|view| place.create_view(view));
     tables.chain(views).collect()
+}
+
+/// Version 2: the audit. A database made by version 1 of this program has it from the beginning.
+fn second(place: &Place) -> Vec<String> {
+    let tables = TABLES.iter().filter(|table| table.name == "audit");
+    let views = VIEWS
+        .iter()
+        .filter(|view| view.name == "audit_to_positions");
+    let tables = tables.map(|table| place.create_table(table));
+    tables
+        .chain(views.map(|view| place.create_view(view)))
+        .collect()
 }
 
 /// Version of the schema that is there; 0 where there is none.

@@ -36,9 +36,9 @@ mod values;
 pub use inspect::{ClickHouseFacts, Disk, Replica, Setting};
 
 use super::{
-    AlertQuery, AlertRow, Block, CampaignFigures, CampaignTotals, DeadLetterQuery, DeadLetterRow,
-    EntityTimeline, EntityTotals, Inserted, PostQuery, Store, StoreError, StoreResult,
-    StoredPosition, TimelinePoint,
+    AlertQuery, AlertRow, AuditRow, Block, CampaignFigures, CampaignTotals, DeadLetterQuery,
+    DeadLetterRow, EntityTimeline, EntityTotals, Inserted, PostQuery, Store, StoreError,
+    StoreResult, StoredPosition, TimelinePoint,
 };
 use crate::config::ClickHouseConfig;
 use crate::domain::{CampaignId, EntityId, Origin, ScoredPost, SourcePartition, Timestamp};
@@ -158,6 +158,10 @@ impl Store for ClickHouseStore {
         query: &'a DeadLetterQuery,
     ) -> BoxFuture<'a, StoreResult<Vec<DeadLetterRow>>> {
         Box::pin(letters::dead_letters(&self.session, query))
+    }
+
+    fn audit(&self, limit: usize) -> BoxFuture<'_, StoreResult<Vec<AuditRow>>> {
+        Box::pin(letters::audit(&self.session, limit))
     }
 
     fn version(&self) -> BoxFuture<'_, StoreResult<i64>> {

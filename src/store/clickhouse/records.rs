@@ -291,6 +291,45 @@ impl DeadLetterActRow {
     }
 }
 
+/// A row of `audit`.
+#[derive(Row, Serialize)]
+pub struct AuditRow {
+    log_epoch: String,
+    log_topic: String,
+    log_partition: i32,
+    log_offset: i64,
+    at: i64,
+    by: String,
+    act: &'static str,
+    subject: String,
+    detail: String,
+}
+
+impl AuditRow {
+    /// Of an act at an offset of a block's partition: every act is one.
+    pub fn new(block: &Block, log_offset: i64, act: &ControlAct) -> Option<Self> {
+        let (log_epoch, log_topic, log_partition) = log(block);
+        let ((by, at), (name, subject)) = (act.by(), act.subject());
+        let log_offset = match act {
+            ControlAct::Acknowledge { .. }
+            | ControlAct::Feedback { .. }
+            | ControlAct::DeadLetter { .. } => -1,
+            _ => log_offset,
+        };
+        Some(Self {
+            log_epoch,
+            log_topic,
+            log_partition,
+            log_offset,
+            at: millis(at),
+            by: by.to_owned(),
+            act: name,
+            subject,
+            detail: json(act),
+        })
+    }
+}
+
 /// Epoch, topic and partition of squall's log that a block was read from.
 fn log(block: &Block) -> (String, String, i32) {
     let partition = &block.partition;

@@ -138,3 +138,45 @@ pub async fn replays_are_known_by_their_first_origin(subject: &Subject) {
     let found = store.replayed(&many).await.unwrap();
     assert_eq!(found, HashSet::from([first(17)]));
 }
+
+/// Every act is in the audit, each once, whatever else it is, and by the offset where it is nothing else.
+pub async fn every_act_is_audited(subject: &Subject) {
+    let store = subject.open().await;
+    let time = at("2026-11-23T10:00:00Z");
+    let acts = vec![
+        ControlAct::Acknowledge {
+            alert_id: "acme".into(),
+            by: "ann".into(),
+            at: time,
+        },
+        ControlAct::Unsilence {
+            id: "s1".into(),
+            by: "ben".into(),
+            at: time + Duration::from_secs(1),
+        },
+        ControlAct::Test {
+            endpoint: "desk".into(),
+            by: "cat".into(),
+            at: time + Duration::from_secs(2),
+        },
+    ];
+    let block = block("squall.control", 0, 3, Rows::Control(acts));
+    store.insert(&block).await.unwrap();
+    store.insert(&block).await.unwrap();
+    let rows = store.audit(10).await.unwrap();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.by.as_str(), row.act.as_str(), row.subject.as_str()))
+        .collect();
+    let expected = [
+        ("cat", "test", "desk"),
+        ("ben", "unsilence", "s1"),
+        ("ann", "acknowledge", "acme"),
+    ];
+    assert_eq!(told, expected);
+    assert!(rows[0].detail.contains("desk") && rows[2].at == time);
+    assert_eq!(store.audit(1).await.unwrap().len(), 1);
+    let there = store.rows_between(&block.partition, 0, 3).await.unwrap();
+    assert_eq!(there, 3, "each is counted once");
+    assert_eq!(store.position(&block.partition).await.unwrap().end, 3);
+}

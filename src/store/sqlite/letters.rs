@@ -2,7 +2,7 @@
 
 use super::read::{filter, json, limit, source_partition, time, word};
 use crate::domain::{DeadLetter, Origin};
-use crate::store::{DeadLetterQuery, DeadLetterRow};
+use crate::store::{AuditRow, DeadLetterQuery, DeadLetterRow};
 use rusqlite::{OptionalExtension, Result, ToSql, Transaction, params_from_iter};
 use std::collections::HashSet;
 
@@ -92,6 +92,24 @@ pub fn dead_letters(
                     headers: json(row, 10)?,
                 },
                 settled,
+            })
+        })?
+        .collect()
+}
+
+/// What people have done, latest first.
+pub fn audit(transaction: &Transaction<'_>, most: usize) -> Result<Vec<AuditRow>> {
+    transaction
+        .prepare_cached(
+            "SELECT at, by, act, subject, detail FROM audit ORDER BY at DESC, rowid DESC LIMIT ?",
+        )?
+        .query_map([limit(most)], |row| {
+            Ok(AuditRow {
+                at: time(row, 0)?,
+                by: row.get(1)?,
+                act: row.get(2)?,
+                subject: row.get(3)?,
+                detail: row.get(4)?,
             })
         })?
         .collect()

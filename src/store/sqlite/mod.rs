@@ -18,9 +18,9 @@ mod write;
 pub use inspect::{SqliteFacts, inspect};
 
 use super::{
-    AlertQuery, AlertRow, Block, CampaignFigures, CampaignTotals, DeadLetterQuery, DeadLetterRow,
-    EntityTimeline, EntityTotals, Inserted, PostQuery, Store, StoreError, StoreResult,
-    StoredPosition, TimelinePoint,
+    AlertQuery, AlertRow, AuditRow, Block, CampaignFigures, CampaignTotals, DeadLetterQuery,
+    DeadLetterRow, EntityTimeline, EntityTotals, Inserted, PostQuery, Store, StoreError,
+    StoreResult, StoredPosition, TimelinePoint,
 };
 use crate::domain::{CampaignId, EntityId, Origin, ScoredPost, SourcePartition, Timestamp};
 use error::{explain, unavailable, unfit, unusable};
@@ -211,6 +211,10 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'a, StoreResult<Vec<DeadLetterRow>>> {
         let query = query.clone();
         self.read(move |t| letters::dead_letters(t, &query))
+    }
+
+    fn audit(&self, limit: usize) -> BoxFuture<'_, StoreResult<Vec<AuditRow>>> {
+        self.read(move |t| letters::audit(t, limit))
     }
 
     fn insert<'a>(&'a self, block: &'a Block) -> BoxFuture<'a, StoreResult<Inserted>> {

@@ -7,7 +7,7 @@ use std::ops::Range;
 const APPLICATION_ID: i64 = 0x7371_756c;
 
 /// Migrations in order; `user_version` is the number of those applied. Only ever append.
-const MIGRATIONS: &[&str] = &[TABLES, LOG_AND_LETTERS];
+const MIGRATIONS: &[&str] = &[TABLES, LOG_AND_LETTERS, AUDIT];
 
 /// Why a database cannot be brought to the schema.
 pub enum Unfit {
@@ -234,4 +234,17 @@ CREATE TABLE dead_letter_acts (
 
 -- the Kafka cluster that an epoch belongs to
 CREATE TABLE epochs (epoch TEXT PRIMARY KEY, cluster TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Version 3: what people have done, which nobody changes afterwards. Acts that are rows of another table as well have no
+/// log here, so that each is counted once.
+const AUDIT: &str = "
+CREATE TABLE audit (
+    at INTEGER NOT NULL, by TEXT NOT NULL, act TEXT NOT NULL, subject TEXT NOT NULL,
+    detail TEXT NOT NULL, -- the whole, JSON
+    log INTEGER, log_offset INTEGER
+) STRICT;
+CREATE INDEX audit_by_time ON audit (at);
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 ";

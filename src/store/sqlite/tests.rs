@@ -89,7 +89,7 @@ fn a_database_of_version_1_is_brought_up_to_date() {
         .unwrap();
     drop(connection);
     let (store, versions) = SqliteStore::migrate(&path).unwrap();
-    assert_eq!(versions, 1..2);
+    assert_eq!(versions, 1..3);
     run(async {
         let block = posts_block(8, vec![post(8)]);
         store.insert(&block).await.unwrap();
@@ -155,7 +155,7 @@ fn a_newer_database_is_refused() {
         refused(&path),
         StoreError::Newer {
             found: 99,
-            known: 2,
+            known: 3,
             ..
         }
     ));

@@ -333,6 +333,17 @@ impl Store for FakeStore {
         self.answer(self.posts.lock().unwrap().len() as u64)
     }
 
+    fn audit(&self, limit: usize) -> BoxFuture<'_, StoreResult<Vec<AuditRow>>> {
+        let row = AuditRow {
+            at: Timestamp::from_millis(NOW),
+            by: "ann".into(),
+            act: "acknowledge".into(),
+            subject: "c0ffee01".into(),
+            detail: "{}".into(),
+        };
+        Box::pin(async move { Ok(vec![row; limit.min(1)]) })
+    }
+
     fn row_counts(&self) -> BoxFuture<'_, StoreResult<Vec<(&'static str, u64)>>> {
         unreachable!("the page counts no rows")
     }
@@ -371,8 +382,9 @@ pub fn web(store: Arc<FakeStore>, asked: Arc<Asked>, token: &str) -> Web {
         config: ApiConfig {
             listen: ([127, 0, 0, 1], 8080).into(),
             token: Secret::new(token),
-            public_url: String::new(),
+            ..crate::config::load(None, std::iter::empty()).unwrap().api
         },
+        tokens: Vec::new(),
         score: Some(Arc::new(|posts: Vec<Post>| {
             let scored = posts
                 .iter()
@@ -401,6 +413,9 @@ pub fn web(store: Arc<FakeStore>, asked: Arc<Asked>, token: &str) -> Web {
             acts.acts.lock().unwrap().push(act);
             Box::pin(async { Ok(()) })
         }),
+        board: None,
+        test: Arc::new(|_| Box::pin(async { Ok(String::new()) })),
+        max_silence: Duration::from_secs(720 * 3600),
         report: Arc::new(move |request: ReportRequest| {
             let answer = match request.campaign.as_str() {
                 "spring" => Ok(Report {

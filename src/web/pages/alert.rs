@@ -3,11 +3,13 @@
 use super::parts;
 use crate::domain::{AlertKind, Explanation, Outcome, Timestamp};
 use crate::store::{AlertQuery, AlertRow};
+use crate::web::access::Identity;
 use crate::web::api::is_open;
 use crate::web::overview::overview;
 use crate::web::parameters::Parameters;
 use crate::web::server::{Shared, Squall};
 use crate::web::{Problem, charts, ingest, session, words};
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -242,7 +244,7 @@ fn acknowledgement(alert: &AlertRow, now: Timestamp, headers: &HeaderMap, place:
     let failed = alert
         .deliveries
         .iter()
-        .any(|delivery| delivery.outcome != Outcome::Delivered);
+        .any(|delivery| delivery.outcome.is_failure());
     html! {
         footer {
             @if let Some((by, at)) = &alert.acknowledged {
@@ -274,11 +276,12 @@ fn who(headers: &HeaderMap) -> String {
 pub async fn acknowledge(
     State(shared): Squall,
     Path(id): Path<String>,
+    Extension(identity): Extension<Identity>,
     body: String,
 ) -> Result<Response, Problem> {
     let fields = session::form(&body)?;
-    let by = session::field(&fields, "by");
-    ingest::acknowledge_alert(&shared, &id, by).await?;
+    let by = ingest::who(&identity, Some(session::field(&fields, "by")))?;
+    ingest::acknowledge_alert(&shared, &id, &by).await?;
     let mut stored = false;
     for _ in 0..20 {
         stored = find(&shared, &id).await?.acknowledged.is_some();

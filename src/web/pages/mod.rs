@@ -35,7 +35,7 @@ fn page(shared: &Shared, overview: &Overview, title: &str, main: &Markup) -> Htm
             li class="wide" { b { (words::count(overview.entities.len() as u64)) } " entities" }
             li { a href="/#alerts" { b { (overview.open.len()) } (if overview.open.len() == 1 { " open alert" } else { " open alerts" }) } }
         }
-        @if !shared.web.config.token.is_empty() {
+        @if crate::web::access::is_guarded(&shared.web) {
             form method="post" action="/logout" { button class="quiet" { "Log out" } }
         }
     };
@@ -110,7 +110,7 @@ pub fn error(problem: &Problem) -> Response {
 pub async fn login(State(shared): Squall, mut parameters: Parameters) -> Result<Response, Problem> {
     let next = parameters.text("next")?.unwrap_or_default();
     let next = session::local(&next);
-    if shared.web.config.token.is_empty() {
+    if !crate::web::access::is_guarded(&shared.web) {
         return Ok(Redirect::to(next).into_response());
     }
     Ok(login_form(next, None).into_response())
@@ -122,7 +122,7 @@ pub fn login_form(next: &str, wrong: Option<&str>) -> Html<String> {
         main id="main" class="narrow" {
             h1 { "Log in" }
             form method="post" action="/login" class="login" {
-                label for="token" { "Token, as in " code { "api.token" } " of squall's configuration" }
+                label for="token" { "Token, as in " code { "api.token" } " or " code { "[[tokens]]" } " of squall's configuration" }
                 input id="token" name="token" type="password" autocomplete="current-password" required autofocus
                     aria-describedby=[wrong.map(|_| "wrong")] aria-invalid=[wrong.map(|_| "true")];
                 @if let Some(wrong) = wrong { p id="wrong" class="wrong" { (wrong) } }

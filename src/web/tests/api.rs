@@ -14,15 +14,15 @@ async fn every_route_is_described_and_answers_as_described() {
     let api = server.json("/openapi.json").await;
     let described: Vec<&String> = api["paths"].as_object().unwrap().keys().collect();
     let routed: Vec<&str> = include_str!("../server.rs")
-        .split(".route(\"")
+        .split(".route(")
         .skip(1)
-        .filter_map(|rest| rest.split('"').next())
+        .filter_map(|rest| rest.split('"').nth(1))
         .filter(|path| {
             path.starts_with("/v1/") || !path.contains('{') && path.ends_with(['z', 's', 'n'])
         })
         .filter(|path| *path != "/login")
         .collect();
-    assert_eq!(routed.len(), 13, "{routed:?}");
+    assert_eq!(routed.len(), 21, "{routed:?}");
     for path in &routed {
         assert!(
             described.iter().any(|known| known == path),
@@ -33,12 +33,14 @@ async fn every_route_is_described_and_answers_as_described() {
     for (path, methods) in api["paths"].as_object().unwrap() {
         let path = match path.as_str() {
             "/v1/alerts/{id}/ack" => "/v1/alerts/c0ffee01/ack".to_owned(),
+            "/v1/alerts/{id}" => "/v1/alerts/c0ffee01".to_owned(),
             "/v1/campaigns/{id}/report" => "/v1/campaigns/spring/report".to_owned(),
             path => path.replace("{id}", "HLVN"),
         };
         for (method, operation) in methods.as_object().unwrap() {
             let request = match method.as_str() {
                 "get" => server.get(&path),
+                "delete" => server.client.delete(format!("{}{path}", server.base)),
                 _ => server.post(&path).body("{}"),
             };
             let status = request.send().await.unwrap().status();
@@ -47,9 +49,16 @@ async fn every_route_is_described_and_answers_as_described() {
                 known.contains_key(status.as_str()),
                 "{method} {path}: {status}"
             );
+            // NOTIFY runs elsewhere, and nobody on loopback sees the audit.
+            let elsewhere = [
+                "/v1/deliveries",
+                "/v1/endpoints",
+                "/v1/silences",
+                "/v1/audit",
+            ];
             assert_eq!(
                 status.is_success(),
-                method == "get",
+                method == "get" && !elsewhere.contains(&path.as_str()),
                 "{method} {path}: {status}"
             );
         }

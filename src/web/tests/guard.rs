@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::{Access, Secret, TokenConfig};
 use serde_json::json;
 
 const TOKEN: &str = "a long secret";
@@ -235,10 +236,133 @@ async fn an_unknown_address_is_a_page_for_people_and_a_problem_for_programs() {
         .unwrap();
     assert_eq!(page.status(), StatusCode::NOT_FOUND);
     assert!(page.text().await.unwrap().contains("<h1>Not Found</h1>"));
-    let response = server.post("/v1/alerts").send().await.unwrap();
-    assert_eq!(header(&response, "allow"), "GET,HEAD");
+    let response = server.get("/v1/score").send().await.unwrap();
+    assert_eq!(header(&response, "allow"), "POST");
     problem(response, StatusCode::METHOD_NOT_ALLOWED).await;
     server
         .refused(server.get("/entities/%ff"), StatusCode::BAD_REQUEST)
         .await;
+}
+
+fn token(name: &str, role: Access, token: &str) -> TokenConfig {
+    use sha2::{Digest, Sha256};
+    let hex: String = Sha256::digest(token)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    TokenConfig {
+        name: name.into(),
+        role,
+        hash: Secret::new(format!("sha256:{hex}")),
+    }
+}
+
+#[tokio::test]
+async fn a_token_has_a_name_and_a_role_and_the_name_counts() {
+    let server = start_with("", scene(), |web| {
+        web.tokens = vec![
+            token("ann", Access::Analyst, "sqt_of-ann"),
+            token("vic", Access::Viewer, "sqt_of-vic"),
+        ];
+    })
+    .await;
+    server
+        .refused(server.get("/v1/alerts"), StatusCode::UNAUTHORIZED)
+        .await;
+    let hash = token("ann", Access::Analyst, "sqt_of-ann").hash;
+    let by_hash = server.get("/v1/alerts").bearer_auth(hash.expose());
+    server.refused(by_hash, StatusCode::UNAUTHORIZED).await;
+    let ack = |token: &str, by: Value| {
+        server
+            .post("/v1/alerts/c0ffee01/ack")
+            .bearer_auth(token)
+            .json(&by)
+    };
+    let told = server
+        .refused(ack("sqt_of-vic", json!({})), StatusCode::FORBIDDEN)
+        .await;
+    assert!(
+        told["detail"]
+            .as_str()
+            .unwrap()
+            .contains("the role viewer may not"),
+        "{told}"
+    );
+    let done = ack("sqt_of-ann", json!({"by": "someone else"}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(done.status(), StatusCode::ACCEPTED);
+    let acts = server.asked.acts.lock().unwrap();
+    let crate::domain::ControlAct::Acknowledge { by, .. } = &acts[0] else {
+        panic!("{acts:?}");
+    };
+    assert_eq!(
+        (acts.len(), by.as_str()),
+        (1, "ann"),
+        "whom the token names"
+    );
+}
+
+#[tokio::test]
+async fn a_session_of_a_named_token_is_that_name_and_no_hash_makes_one() {
+    let server = start_with("", scene(), |web| {
+        web.tokens = vec![token("vic", Access::Viewer, "sqt_of-vic")];
+    })
+    .await;
+    let login = server
+        .post("/login")
+        .body("token=sqt_of-vic&next=/")
+        .send()
+        .await
+        .unwrap();
+    let cookie = header(&login, "set-cookie")
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    let page = server
+        .get("/")
+        .header("cookie", &cookie)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(page.status(), StatusCode::OK);
+    let ack = server
+        .post("/v1/alerts/c0ffee01/ack")
+        .header("cookie", &cookie);
+    let ack = ack
+        .header("sec-fetch-site", "same-origin")
+        .json(&json!({"by": "vic"}));
+    server.refused(ack, StatusCode::FORBIDDEN).await;
+    let hash = token("vic", Access::Viewer, "sqt_of-vic").hash;
+    let hex = hash.expose().trim_start_matches("sha256:");
+    let forged = server
+        .get("/v1/alerts")
+        .header("cookie", format!("squall_session={hex}"));
+    server.refused(forged, StatusCode::UNAUTHORIZED).await;
+}
+
+#[tokio::test]
+async fn a_proxy_is_believed_only_from_its_address() {
+    for (trusted, expected) in [
+        ("127.0.0.0/8", StatusCode::OK),
+        ("10.0.0.1/32", StatusCode::UNAUTHORIZED),
+    ] {
+        let server = start_with("", scene(), |web| {
+            web.config.identity_header = "x-forwarded-user".into();
+            web.config.trusted_proxies = vec![trusted.parse().unwrap()];
+        })
+        .await;
+        let named = server.get("/v1/alerts").header("X-Forwarded-User", "ann");
+        assert_eq!(named.send().await.unwrap().status(), expected);
+        server
+            .refused(server.get("/v1/alerts"), StatusCode::UNAUTHORIZED)
+            .await;
+        let twice = server
+            .get("/v1/alerts")
+            .header("X-Forwarded-User", "ann")
+            .header("x-forwarded-user", "bob");
+        server.refused(twice, StatusCode::UNAUTHORIZED).await;
+    }
 }

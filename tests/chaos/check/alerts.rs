@@ -80,7 +80,8 @@ fn inconsistent(messages: &[AlertMessage]) -> Vec<String> {
     wrong
 }
 
-/// Every message at every endpoint, none that is not stored, and the store knows of it.
+/// Every message at every endpoint, none that is not stored, and the store knows of it. What was muted under a list is
+/// noted as that for all endpoints, and came to none.
 async fn deliveries(
     stage: &Stage<'_>,
     stored: &[AlertMessage],
@@ -89,17 +90,37 @@ async fn deliveries(
     let mut wrong = Vec::new();
     let mut received = stage.receiver.received();
     let rows = stage.database.rows(
-        "SELECT DISTINCT message_id, endpoint FROM deliveries FINAL WHERE outcome = 'delivered'",
+        "SELECT DISTINCT message_id, endpoint, outcome FROM deliveries FINAL WHERE outcome IN ('delivered', 'muted')",
     );
-    let mut noted: HashMap<(String, String), ()> = rows
-        .await?
-        .into_iter()
-        .map(|row| ((row[1].clone(), row[0].clone()), ()))
-        .collect();
+    let mut noted = HashMap::new();
+    for row in rows.await? {
+        let outcomes = noted.entry((row[1].clone(), row[0].clone()));
+        outcomes.or_insert_with(Vec::new).push(row[2].clone());
+    }
     for message in stored {
+        let muted = |endpoint: &&str| {
+            let key = ((*endpoint).to_owned(), message.id.clone());
+            noted
+                .get(&key)
+                .is_some_and(|outcomes| *outcomes == ["muted"])
+        };
+        if ENDPOINTS.iter().all(muted) {
+            outcome.muted += 1;
+            for endpoint in ENDPOINTS {
+                let key = (endpoint.to_owned(), message.id.clone());
+                noted.remove(&key);
+                if received.remove(&key).is_some() {
+                    wrong.push(format!("{} was muted, and came to {endpoint}", message.id));
+                }
+            }
+            continue;
+        }
         for endpoint in ENDPOINTS {
             let key = (endpoint.to_owned(), message.id.clone());
-            if noted.remove(&key).is_none() {
+            if noted
+                .remove(&key)
+                .is_none_or(|outcomes| outcomes != ["delivered"])
+            {
                 wrong.push(format!("{} to {endpoint} is not in deliveries", message.id));
             }
             let Some(came) = received.remove(&key).filter(|came| came.accepted > 0) else {

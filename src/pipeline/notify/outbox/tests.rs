@@ -13,6 +13,12 @@ fn limits() -> Limits {
         endpoints: ["desk", "down"].map(Known::for_tests).into(),
         longest_wait: Duration::from_secs(600),
         disable_after: Duration::from_secs(86_400),
+        max_silence: Duration::from_secs(3600),
+        grouping: crate::pipeline::notify::groups::Grouping {
+            from: 3,
+            within: Duration::from_secs(900),
+            wait: Duration::from_secs(10),
+        },
     }
 }
 
@@ -32,9 +38,22 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn accept(outbox: &mut Outbox, message: &AlertMessage, endpoints: &[&str]) -> Accepted {
+    accept_member(outbox, message, &[], endpoints)
+}
+
+fn accept_member(
+    outbox: &mut Outbox,
+    message: &AlertMessage,
+    lists: &[EntityId],
+    endpoints: &[&str],
+) -> Accepted {
     let raw = RawValue::from_string(serde_json::to_string(message).unwrap()).unwrap();
-    let endpoints = endpoints.iter().map(|name| (*name).into()).collect();
-    outbox.accept(message, raw, endpoints, MAX_AGE, 1, at(0))
+    let route = Route {
+        lists,
+        wanting: endpoints.iter().map(|name| (*name).into()).collect(),
+        held: &|name, _| (name == "asleep").then(|| at(3600)),
+    };
+    outbox.accept(message, raw, route, MAX_AGE, 1, at(0))
 }
 
 fn save(outbox: &mut Outbox, state: &mut HashMap<String, Vec<u8>>) {
@@ -129,7 +148,13 @@ fn so_many_are_kept_and_then_no_more_is_read() {
     }
     assert!(!outbox.has_room());
     let first = outbox.write().unwrap();
-    assert!(first.len() <= 4, "a write is bounded by its bytes");
+    let messages = first
+        .iter()
+        .filter(|change| change.key.starts_with("message/"));
+    assert!(
+        (1..=4).contains(&messages.count()),
+        "a write is bounded by its bytes"
+    );
 }
 
 #[test]
@@ -137,7 +162,15 @@ fn what_nobody_wants_is_done_at_once() {
     let mut outbox = Outbox::restore(HashMap::new(), limits(), at(0));
     let message = alert("a", 0, at(0));
     assert_eq!(accept(&mut outbox, &message, &[]), Accepted::Unwanted);
-    assert_eq!(outbox.write(), Some(Vec::new()));
+    // That nobody was told of it is remembered: nobody is told of its end either.
+    let written = outbox.write().unwrap();
+    assert_eq!(
+        written
+            .iter()
+            .map(|change| &*change.key)
+            .collect::<Vec<_>>(),
+        ["alert/a"]
+    );
     assert_eq!((outbox.saved(), outbox.pending()), (Some(1), 0));
     assert_eq!(accept(&mut outbox, &message, &["desk"]), Accepted::New);
     assert_eq!(accept(&mut outbox, &message, &["desk"]), Accepted::Known);
@@ -175,4 +208,65 @@ fn an_endpoint_that_is_disabled_is_told_to_the_others_once_and_over_a_restart() 
     assert_eq!(verdict.outcome, Outcome::Disabled);
     assert!(verdict.reason.contains("not tried") && verdict.reason.contains("status 500"));
     assert_eq!(jobs.len(), 2);
+}
+
+#[test]
+fn what_is_held_waits_for_its_time_also_over_a_restart() {
+    let mut state = HashMap::new();
+    let mut outbox = Outbox::restore(HashMap::new(), limits(), at(0));
+    accept(&mut outbox, &alert("a", 0, at(0)), &["asleep", "desk"]);
+    save(&mut outbox, &mut state);
+    let mut outbox = Outbox::restore(state, limits(), at(1));
+    assert_eq!(&*outbox.next(at(1)).unwrap().key.endpoint, "desk");
+    assert!(outbox.next(at(3599)).is_none());
+    assert_eq!(outbox.next_due(), Some(at(3600)));
+    assert_eq!(&*outbox.next(at(3600)).unwrap().key.endpoint, "asleep");
+}
+
+#[test]
+fn ten_banks_that_fall_together_are_two_messages_and_a_group() {
+    let mut state = HashMap::new();
+    let mut outbox = Outbox::restore(HashMap::new(), limits(), at(0));
+    let banks = ["BANKS".into()];
+    let mut sent = Vec::new();
+    // Ten open within two minutes; the process is started anew after each.
+    for bank in 0..10 {
+        let message = AlertMessage {
+            entity: format!("BANK-{bank}").as_str().into(),
+            ..alert(&format!("a{bank}"), 0, at(bank * 12))
+        };
+        let accepted = accept_member(&mut outbox, &message, &banks, &["desk"]);
+        assert_eq!(matches!(accepted, Accepted::New), bank < 2, "{accepted:?}");
+        let now = at(bank * 12);
+        outbox.tell_groups(now, &|_, _| None, now);
+        save(&mut outbox, &mut state);
+        while let Some(job) = outbox.next(now) {
+            if job.verdict.is_none() {
+                sent.push(Notice::read(job.alert.get()).unwrap());
+            }
+            outbox.ended(job.key, &Answer::Well, now);
+            save(&mut outbox, &mut state);
+        }
+        outbox = Outbox::restore(state.clone(), limits(), now);
+    }
+    let kinds: Vec<&str> = sent.iter().map(Notice::event_type).collect();
+    assert_eq!(
+        kinds[..3],
+        [
+            "sentiment.spike.opened",
+            "sentiment.spike.opened",
+            "sentiment.group.opened"
+        ]
+    );
+    assert!(
+        kinds[3..]
+            .iter()
+            .all(|kind| *kind == "sentiment.group.updated")
+    );
+    let Notice::Group(last) = sent.last().unwrap() else {
+        panic!("{sent:?}")
+    };
+    assert_eq!((last.members.len(), last.revision), (10, 7));
+    let ids: std::collections::HashSet<String> = sent.iter().map(Notice::id).collect();
+    assert_eq!(ids.len(), sent.len());
 }

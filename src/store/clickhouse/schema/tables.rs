@@ -281,6 +281,27 @@ pub const TABLES: &[Table] = &[
         order: "alert_id, at, by",
         kept: Kept::BySelf,
     },
+    // What people have done: nothing is replaced, nothing goes. Acts that are rows of another table as well have the offset
+    // -1 here, so that each is counted once.
+    Table {
+        name: "audit",
+        columns: &[
+            LOG_EPOCH,
+            LOG_TOPIC,
+            LOG_PARTITION,
+            LOG_OFFSET,
+            ("at", TIME, ""),
+            ("by", TEXT, ""),
+            ("act", WORD, ""),
+            ("subject", TEXT, ""),
+            ("detail", TEXT, ""),
+            STORED_AT,
+        ],
+        indexes: &[],
+        engine: Engine::Plain,
+        order: "at",
+        kept: Kept::Always,
+    },
     // The last by its own time counts.
     Table {
         name: "dead_letter_acts",

@@ -99,4 +99,5 @@ GROUP BY log_epoch, log_topic, log_partition, source_epoch, source_topic, source
     sourceless!("feedback"),
     sourceless!("acknowledgements"),
     sourceless!("dead_letter_acts"),
+    sourceless!("audit"),
 ];

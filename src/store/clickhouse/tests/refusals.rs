@@ -117,7 +117,7 @@ fn where_nothing_may_be_altered_what_is_missing_is_told() {
     let error = run(store.insert(&posts_block(0, vec![post(0)]))).unwrap_err();
     assert!(error.to_string().contains("squall migrate"), "{error}");
 
-    assert_eq!(run(store.migrate()).unwrap().len(), 1);
+    assert_eq!(run(store.migrate()).unwrap().len(), 2);
     run(store.prepare(false)).unwrap();
     run(store.insert(&posts_block(0, vec![post(0)]))).unwrap();
 }
