@@ -18,6 +18,9 @@ use std::time::Duration;
 /// So long an open alert is remembered of which nothing more is heard.
 const KEEP: Duration = Duration::from_secs(30 * 86_400);
 
+/// Posts of an alert that are remembered.
+const MOST_POSTS: usize = 50;
+
 /// `alert/<alert id>`: an alert that is open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct OpenAlert {
@@ -26,7 +29,7 @@ pub(super) struct OpenAlert {
     /// Lists that its entity is on.
     #[serde(default)]
     pub lists: Vec<EntityId>,
-    /// Ids of the posts that its latest message gives as evidence.
+    /// Ids of the posts that its latest message gave as evidence; of a member of lists also those of earlier ones.
     #[serde(default)]
     pub evidence: BTreeSet<String>,
     /// When its latest message was read.
@@ -125,7 +128,8 @@ impl Rules {
                 entity: message.entity.clone(),
                 severity: message.severity,
                 lists: lists.to_vec(),
-                evidence: evidence(message),
+                // What a list is about may change; of a member all is its own.
+                evidence: evidence(message, known.as_ref().filter(|_| !lists.is_empty())),
                 heard_at: now,
                 told: told.union(&sent).cloned().collect(),
                 acknowledged: known.and_then(|alert| alert.acknowledged),
@@ -160,7 +164,7 @@ impl Rules {
             );
             return verdict(Outcome::Silenced, reason);
         }
-        if let Some(told) = self.tells_of(message, lists) {
+        if let Some(told) = self.tells_of(message, lists, known) {
             let reason = format!("muted: an alert on {} is open and tells of it", told.entity);
             return verdict(Outcome::Muted, reason);
         }
@@ -182,8 +186,14 @@ impl Rules {
 
     /// An open alert that people know of, is at least as bad and makes this message needless. For a member that is an alert on
     /// a list of its own which is about more than this member; for a list an alert on the one member that it is about.
-    fn tells_of(&self, message: &AlertMessage, lists: &[EntityId]) -> Option<&OpenAlert> {
-        let own = evidence(message);
+    fn tells_of(
+        &self,
+        message: &AlertMessage,
+        lists: &[EntityId],
+        before: Option<&OpenAlert>,
+    ) -> Option<&OpenAlert> {
+        let latest = evidence(message, None);
+        let own = evidence(message, before);
         let known =
             |alert: &&OpenAlert| alert.severity >= message.severity && !alert.told.is_empty();
         let open = |entity: &EntityId| {
@@ -193,10 +203,11 @@ impl Rules {
         let mut of_lists = lists
             .iter()
             .flat_map(|list| open(list).filter(move |alert| alert.entity == *list));
-        let mut of_members = open(&message.entity)
-            .filter(|alert| alert.entity != message.entity && is_mostly(&own, &alert.evidence));
+        let mut of_members = open(&message.entity).filter(|alert| {
+            alert.entity != message.entity && share(&latest, &alert.evidence) > 0.5
+        });
         of_lists
-            .find(|alert| !is_mostly(&alert.evidence, &own))
+            .find(|alert| share(&alert.evidence, &own) < 0.25)
             .or_else(|| of_members.next())
     }
 
@@ -273,14 +284,20 @@ impl Rules {
     }
 }
 
-fn evidence(message: &AlertMessage) -> BTreeSet<String> {
+/// The posts of a message, and of those before it where there is room.
+fn evidence(message: &AlertMessage, before: Option<&OpenAlert>) -> BTreeSet<String> {
     let posts = message.evidence.iter();
-    posts.map(|evidence| evidence.post_id.clone()).collect()
+    let before = before
+        .into_iter()
+        .flat_map(|alert| &alert.evidence)
+        .take(MOST_POSTS);
+    let latest = posts.map(|evidence| evidence.post_id.clone());
+    latest.chain(before.cloned()).collect()
 }
 
-/// Whether more than half of the posts are among the others.
-fn is_mostly(posts: &BTreeSet<String>, others: &BTreeSet<String>) -> bool {
-    posts.intersection(others).count() * 2 > posts.len()
+/// Which part of the posts is among the others.
+fn share(posts: &BTreeSet<String>, others: &BTreeSet<String>) -> f64 {
+    posts.intersection(others).count() as f64 / posts.len().max(1) as f64
 }
 
 #[cfg(test)]
@@ -368,7 +385,7 @@ mod tests {
         assert_eq!(judged(&mut rules, &member(Opened), &["SECTOR"], 1), "desk");
         assert_eq!(judged(&mut rules, &list(Opened, &posts), &[], 1), "muted");
         // Others join in: now it is about more.
-        let more = ["p1", "q1", "q2", "q3"];
+        let more = ["q0", "q1", "q2", "q3"];
         assert_eq!(judged(&mut rules, &list(Updated, &more), &[], 2), "desk");
         assert_eq!(
             judged(&mut rules, &member(Updated), &["SECTOR"], 3),
