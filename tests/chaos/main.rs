@@ -74,6 +74,9 @@ fn ended(result: anyhow::Result<()>) -> ExitCode {
 /// How often a run is made before the broker's end counts as a failure.
 const ATTEMPTS: usize = 3;
 
+/// Deliveries in the outbox that the test kills.
+const OUTBOX_OF_TEST: usize = 400;
+
 /// One thing to be done.
 #[derive(Debug, Clone, Copy)]
 enum Job {
@@ -151,6 +154,11 @@ async fn all(options: Options) -> anyhow::Result<bool> {
     }
     for scenario in &missed {
         println!("broken={} was not noticed", scenario.promise());
+    }
+    if options.is_test() {
+        let place = shared.folder.join("outbox");
+        let (program, model) = (&shared.program, &shared.model);
+        outbox::run(&place, program, model, OUTBOX_OF_TEST, options.seed).await?;
     }
     let well = totals.failed.is_empty() && missed.is_empty();
     if well {

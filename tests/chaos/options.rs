@@ -72,6 +72,11 @@ impl Options {
         Ok(Some(options))
     }
 
+    /// Whether nothing was asked for in particular.
+    pub fn is_test(&self) -> bool {
+        self.runs > 0 && self.broken.len() == Scenario::ALL.len()
+    }
+
     /// Whether this promise is to be switched off.
     pub fn wants(&self, scenario: Scenario) -> bool {
         self.broken

@@ -12,5 +12,6 @@ mod letters;
 mod migrate;
 mod outbox;
 mod page;
+mod secrets;
 mod service;
 mod support;

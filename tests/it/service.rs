@@ -275,10 +275,22 @@ async fn a_burst_of_bad_news_becomes_one_signed_alert() {
     let first = first.expect("an alert arrives");
     assert_eq!(first["ok"], true, "{first}");
     assert_eq!(first["type"], "sentiment.spike.opened", "{first}");
-    until("every message is delivered", || {
-        let delivered = setup.count("select count(*) from deliveries where outcome = 'delivered'");
-        delivered >= 1 && delivered == setup.count("select count(*) from alerts")
+    // Its sector's alert tells the same story, and is muted once the company's is known.
+    until("every message is delivered, or muted", || {
+        let of = |outcome: &str| {
+            setup.count(&format!(
+                "select count(*) from deliveries where outcome = '{outcome}'"
+            ))
+        };
+        of("delivered") >= 1
+            && of("delivered") + of("muted") == setup.count("select count(*) from alerts")
     });
+    let unheard = "select count(*) from deliveries where outcome = 'muted' and message_id in (select id from alerts where entity = 'BA')";
+    assert_eq!(
+        setup.count(unheard),
+        0,
+        "all that concerns the company itself is told"
+    );
 
     let alerts: Value = client
         .get(service.url("/v1/alerts"))

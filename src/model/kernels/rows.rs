@@ -90,10 +90,11 @@ fn convert_with<L: Lanes>(lanes: L, values: &[f32], width: usize, operand: &mut 
                 let range = highest - lowest;
                 let steps = if range > 0.0 { 255.0 / range } else { 0.0 };
                 *scales = [range / 255.0, lowest];
-                let (steps, shift) = (lanes.splat(steps), lanes.splat(-lowest * steps));
+                let (steps, from) = (lanes.splat(steps), lanes.splat(lowest));
                 let bytes = &mut bytes(words)[..width];
                 each_vector!(lanes, row, lowest, |at, x| {
-                    lanes.store_bytes(lanes.fma(x, steps, shift), &mut bytes[at..]);
+                    // No fused operation: a number halfway between two bytes must fall to the same side at every level.
+                    lanes.store_bytes(lanes.mul(lanes.sub(x, from), steps), &mut bytes[at..]);
                 });
             }
             Format::Bf16 => {

@@ -18,11 +18,20 @@ use std::time::Duration;
 /// So long an open alert is remembered of which nothing more is heard.
 const KEEP: Duration = Duration::from_secs(30 * 86_400);
 
+/// Posts of an alert that are remembered.
+const MOST_POSTS: usize = 50;
+
 /// `alert/<alert id>`: an alert that is open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct OpenAlert {
     pub entity: EntityId,
     pub severity: Severity,
+    /// Lists that its entity is on.
+    #[serde(default)]
+    pub lists: Vec<EntityId>,
+    /// Ids of the posts that its latest message gave as evidence; of a member of lists also those of earlier ones.
+    #[serde(default)]
+    pub evidence: BTreeSet<String>,
     /// When its latest message was read.
     pub heard_at: Timestamp,
     /// Endpoints that a message of it was sent to, or is to be.
@@ -56,6 +65,7 @@ pub(super) struct Judged {
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     alerts: HashMap<Arc<str>, OpenAlert>,
+    /// By the entity itself, and by each list that it is on.
     by_entity: HashMap<EntityId, BTreeSet<Arc<str>>>,
     silences: BTreeMap<String, KeptSilence>,
     max_silence: Duration,
@@ -117,6 +127,9 @@ impl Rules {
             let alert = OpenAlert {
                 entity: message.entity.clone(),
                 severity: message.severity,
+                lists: lists.to_vec(),
+                // What a list is about may change; of a member all is its own.
+                evidence: evidence(message, known.as_ref().filter(|_| !lists.is_empty())),
                 heard_at: now,
                 told: told.union(&sent).cloned().collect(),
                 acknowledged: known.and_then(|alert| alert.acknowledged),
@@ -151,11 +164,8 @@ impl Rules {
             );
             return verdict(Outcome::Silenced, reason);
         }
-        if let Some(list) = lists
-            .iter()
-            .find(|list| self.is_told_of(list, message.severity))
-        {
-            let reason = format!("muted: an alert on {list}, which it is on, is open");
+        if let Some(told) = self.tells_of(message, lists, known) {
+            let reason = format!("muted: an alert on {} is open and tells of it", told.entity);
             return verdict(Outcome::Muted, reason);
         }
         let known = known?;
@@ -174,11 +184,31 @@ impl Rules {
         None
     }
 
-    /// Whether people know of an open alert on a list that is at least as bad.
-    fn is_told_of(&self, list: &EntityId, severity: Severity) -> bool {
-        let open = self.by_entity.get(list).into_iter().flatten();
-        let mut open = open.filter_map(|id| self.alerts.get(id));
-        open.any(|alert| alert.severity >= severity && !alert.told.is_empty())
+    /// An open alert that people know of, is at least as bad and makes this message needless. For a member that is an alert on
+    /// a list of its own which is about more than this member; for a list an alert on the one member that it is about.
+    fn tells_of(
+        &self,
+        message: &AlertMessage,
+        lists: &[EntityId],
+        before: Option<&OpenAlert>,
+    ) -> Option<&OpenAlert> {
+        let latest = evidence(message, None);
+        let own = evidence(message, before);
+        let known =
+            |alert: &&OpenAlert| alert.severity >= message.severity && !alert.told.is_empty();
+        let open = |entity: &EntityId| {
+            let open = self.by_entity.get(entity).into_iter().flatten();
+            open.filter_map(|id| self.alerts.get(id)).filter(known)
+        };
+        let mut of_lists = lists
+            .iter()
+            .flat_map(|list| open(list).filter(move |alert| alert.entity == *list));
+        let mut of_members = open(&message.entity).filter(|alert| {
+            alert.entity != message.entity && share(&latest, &alert.evidence) > 0.5
+        });
+        of_lists
+            .find(|alert| share(&alert.evidence, &own) < 0.25)
+            .or_else(|| of_members.next())
     }
 
     /// Takes an act in; returns what is to be remembered.
@@ -232,29 +262,49 @@ impl Rules {
     }
 
     fn remember(&mut self, id: &Arc<str>, alert: OpenAlert) {
-        self.by_entity
-            .entry(alert.entity.clone())
-            .or_default()
-            .insert(id.clone());
+        for entity in alert.lists.iter().chain([&alert.entity]) {
+            let ids = self.by_entity.entry(entity.clone()).or_default();
+            ids.insert(id.clone());
+        }
         self.alerts.insert(id.clone(), alert);
     }
 
     fn forget(&mut self, id: &Arc<str>) {
-        if let Some(alert) = self.alerts.remove(id)
-            && let Some(ids) = self.by_entity.get_mut(&alert.entity)
-        {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.by_entity.remove(&alert.entity);
+        let Some(alert) = self.alerts.remove(id) else {
+            return;
+        };
+        for entity in alert.lists.iter().chain([&alert.entity]) {
+            if let Some(ids) = self.by_entity.get_mut(entity) {
+                ids.remove(id);
+                if ids.is_empty() {
+                    self.by_entity.remove(entity);
+                }
             }
         }
     }
+}
+
+/// The posts of a message, and of those before it where there is room.
+fn evidence(message: &AlertMessage, before: Option<&OpenAlert>) -> BTreeSet<String> {
+    let posts = message.evidence.iter();
+    let before = before
+        .into_iter()
+        .flat_map(|alert| &alert.evidence)
+        .take(MOST_POSTS);
+    let latest = posts.map(|evidence| evidence.post_id.clone());
+    latest.chain(before.cloned()).collect()
+}
+
+/// Which part of the posts is among the others.
+fn share(posts: &BTreeSet<String>, others: &BTreeSet<String>) -> f64 {
+    posts.intersection(others).count() as f64 / posts.len().max(1) as f64
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::alert;
     use super::*;
+    use crate::domain::Evidence;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::EPOCH + Duration::from_secs(seconds)
@@ -309,6 +359,48 @@ mod tests {
         assert_eq!(judge("b", "BAC", Resolved, Warning, &["BANKS"]), "muted");
         assert_eq!(judge("list", "BANKS", Resolved, Warning, &[]), "desk");
         assert_eq!(judge("d", "WFC", Opened, Warning, &["BANKS"]), "desk");
+    }
+
+    /// An alert whose evidence is these posts.
+    fn of(message: AlertMessage, posts: &[&str]) -> AlertMessage {
+        let evidence = posts.iter().map(|post| Evidence {
+            post_id: (*post).into(),
+            title: String::new(),
+            url: None,
+            score: -0.9,
+            copies: 0,
+        });
+        AlertMessage {
+            evidence: evidence.collect(),
+            ..message
+        }
+    }
+
+    #[test]
+    fn of_one_story_the_company_is_told_of_and_not_its_sector() {
+        let posts = ["p1", "p2", "p3"];
+        let member = |kind| of(message("a", "BA", kind, Warning), &posts);
+        let list = |kind, posts: &[&str]| of(message("list", "SECTOR", kind, Warning), posts);
+        let mut rules = rules();
+        assert_eq!(judged(&mut rules, &member(Opened), &["SECTOR"], 1), "desk");
+        assert_eq!(judged(&mut rules, &list(Opened, &posts), &[], 1), "muted");
+        // Others join in: now it is about more.
+        let more = ["q0", "q1", "q2", "q3"];
+        assert_eq!(judged(&mut rules, &list(Updated, &more), &[], 2), "desk");
+        assert_eq!(
+            judged(&mut rules, &member(Updated), &["SECTOR"], 3),
+            "muted"
+        );
+        assert_eq!(
+            judged(&mut rules, &member(Resolved), &["SECTOR"], 4),
+            "desk"
+        );
+        // The list came first: the company is told of all the same.
+        let mut rules = self::rules();
+        assert_eq!(judged(&mut rules, &list(Opened, &posts), &[], 1), "desk");
+        assert_eq!(judged(&mut rules, &member(Opened), &["SECTOR"], 1), "desk");
+        assert_eq!(judged(&mut rules, &list(Updated, &posts), &[], 2), "muted");
+        assert_eq!(judged(&mut rules, &list(Resolved, &posts), &[], 3), "desk");
     }
 
     #[test]
