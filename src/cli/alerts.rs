@@ -146,7 +146,7 @@ pub(super) async fn run(args: Alerts, config: Config) -> anyhow::Result<()> {
         } => {
             let id = |text: Option<String>| text.map(|text| EntityId::from(text.as_str()));
             let silence = Silence {
-                id: format!("{:016x}", rand::random::<u64>()),
+                id: Silence::new_id(),
                 entity: id(entity),
                 list: id(list),
                 rule,

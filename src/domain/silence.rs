@@ -27,6 +27,11 @@ pub struct Silence {
 }
 
 impl Silence {
+    /// An id that no other silence has.
+    pub fn new_id() -> String {
+        format!("{:016x}", rand::random::<u64>())
+    }
+
     /// Whether it can be meant so.
     ///
     /// # Errors

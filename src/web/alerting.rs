@@ -1,13 +1,12 @@
 //! Of alerts: one of them, silences, endpoints, deliveries, the audit.
 
 use super::access::Identity;
-use super::ingest::{object, who, words};
+use super::ingest::{accept, object, who, words};
 use super::parameters::Parameters;
 use super::server::{Shared, Squall};
 use super::{Problem, api};
 use crate::domain::{ControlAct, EntityId, Silence, Timestamp};
 use crate::pipeline::notify::View;
-use crate::store::AlertQuery;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -25,16 +24,8 @@ pub async fn alert(
     parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
     parameters.finish()?;
-    let query = AlertQuery {
-        alert_id: Some(id.clone()),
-        limit: 1,
-        ..AlertQuery::default()
-    };
-    let found = shared.web.store.alerts(&query).await?;
-    let Some(alert) = found.first() else {
-        return Err(Problem::not_found(format!("there is no alert '{id}'")));
-    };
-    Ok(Json(api::alert_view(&shared, alert)))
+    let alert = api::find_alert(&shared, &id).await?;
+    Ok(Json(api::alert_view(&shared, &alert)))
 }
 
 /// `GET /v1/deliveries?endpoint&limit`: those that have not ended: pending, and held because of quiet hours.
@@ -98,13 +89,8 @@ pub async fn enable(
     parameters.finish()?;
     let by = by(&identity, &body)?;
     let answer = json!({"endpoint": endpoint, "by": by});
-    (shared.web.control)(ControlAct::Enable {
-        endpoint,
-        by,
-        at: Timestamp::now(),
-    })
-    .await?;
-    Ok((StatusCode::ACCEPTED, Json(answer)))
+    let at = Timestamp::now();
+    accept(&shared, ControlAct::Enable { endpoint, by, at }, answer).await
 }
 
 /// `GET /v1/silences`: those that have not ended.
@@ -142,7 +128,7 @@ pub async fn silence(
     let now = Timestamp::now();
     let from = wanted.from.unwrap_or(now);
     let silence = Silence {
-        id: format!("{:016x}", rand::random::<u64>()),
+        id: Silence::new_id(),
         entity: wanted.entity,
         list: wanted.list,
         rule: wanted.rule,
@@ -154,13 +140,8 @@ pub async fn silence(
         .check(shared.web.max_silence, now)
         .map_err(Problem::invalid)?;
     let answer = json!({"silence": silence, "by": by});
-    (shared.web.control)(ControlAct::Silence {
-        silence,
-        by,
-        at: now,
-    })
-    .await?;
-    Ok((StatusCode::ACCEPTED, Json(answer)))
+    let at = now;
+    accept(&shared, ControlAct::Silence { silence, by, at }, answer).await
 }
 
 /// `DELETE /v1/silences/{id}`: ends a silence before its time.
@@ -174,13 +155,8 @@ pub async fn unsilence(
     parameters.finish()?;
     let by = by(&identity, &body)?;
     let answer = json!({"id": id, "by": by});
-    (shared.web.control)(ControlAct::Unsilence {
-        id,
-        by,
-        at: Timestamp::now(),
-    })
-    .await?;
-    Ok((StatusCode::ACCEPTED, Json(answer)))
+    let at = Timestamp::now();
+    accept(&shared, ControlAct::Unsilence { id, by, at }, answer).await
 }
 
 /// `GET /v1/audit?limit`: what people have done, latest first.

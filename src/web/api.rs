@@ -218,6 +218,21 @@ fn entity_view(shared: &Shared, totals: &EntityTotals) -> Value {
     view
 }
 
+/// One alert as it stands.
+///
+/// # Errors
+/// 404 where there is none.
+pub async fn find_alert(shared: &Shared, id: &str) -> Result<AlertRow, Problem> {
+    let query = AlertQuery {
+        alert_id: Some(id.to_owned()),
+        limit: 1,
+        ..AlertQuery::default()
+    };
+    let alerts = shared.web.store.alerts(&query).await?;
+    let found = alerts.into_iter().next();
+    found.ok_or_else(|| Problem::not_found(format!("there is no alert '{id}'")))
+}
+
 pub fn alert_view(shared: &Shared, alert: &AlertRow) -> Value {
     let mut view = json!(alert.latest);
     view["open"] = json!(is_open(alert.latest.kind));

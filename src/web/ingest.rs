@@ -3,9 +3,9 @@
 use super::access::Identity;
 use super::parameters::Parameters;
 use super::server::{Shared, Squall};
-use super::{Problem, Submission, Web};
+use super::{Problem, Submission, Web, api};
 use crate::domain::{ControlAct, EntityId, Label, Post, Timestamp};
-use crate::store::{AlertQuery, PostQuery};
+use crate::store::PostQuery;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -191,14 +191,7 @@ pub fn who(identity: &Identity, by: Option<&str>) -> Result<String, Problem> {
 /// Writes an acknowledgement, of an alert that is there.
 pub async fn acknowledge_alert(shared: &Shared, id: &str, by: &str) -> Result<(), Problem> {
     let by = words("by", by)?;
-    let query = AlertQuery {
-        alert_id: Some(id.to_owned()),
-        limit: 1,
-        ..AlertQuery::default()
-    };
-    if shared.web.store.alerts(&query).await?.is_empty() {
-        return Err(Problem::not_found(format!("there is no alert '{id}'")));
-    }
+    api::find_alert(shared, id).await?;
     (shared.web.control)(ControlAct::Acknowledge {
         alert_id: id.to_owned(),
         by,
@@ -255,16 +248,25 @@ pub async fn feedback(
     }
     let accepted =
         json!({"post_id": feedback.post_id, "entity": feedback.entity, "label": feedback.label});
-    (shared.web.control)(ControlAct::Feedback {
+    let act = ControlAct::Feedback {
         post_id: feedback.post_id,
         entity: feedback.entity,
         label: feedback.label,
         comment,
         by,
         at: Timestamp::now(),
-    })
-    .await?;
-    Ok((StatusCode::ACCEPTED, Json(accepted)))
+    };
+    accept(&shared, act, accepted).await
+}
+
+/// Writes an act, and answers that it was taken.
+pub async fn accept(
+    shared: &Shared,
+    act: ControlAct,
+    answer: Value,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    (shared.web.control)(act).await?;
+    Ok((StatusCode::ACCEPTED, Json(answer)))
 }
 
 /// Reads a JSON object, naming the field that is wrong.

@@ -2,9 +2,9 @@
 
 use super::parts;
 use crate::domain::{AlertKind, Explanation, Outcome, Timestamp};
-use crate::store::{AlertQuery, AlertRow};
+use crate::store::AlertRow;
 use crate::web::access::Identity;
-use crate::web::api::is_open;
+use crate::web::api::{find_alert, is_open};
 use crate::web::overview::overview;
 use crate::web::parameters::Parameters;
 use crate::web::server::{Shared, Squall};
@@ -30,7 +30,7 @@ pub async fn alert(
 ) -> Result<Html<String>, Problem> {
     let sent = parameters.text("sent")?.is_some();
     let overview = overview(&shared).await?;
-    let alert = find(&shared, &id).await?;
+    let alert = find_alert(&shared, &id).await?;
     let latest = &alert.latest;
     let now = overview.as_of.unwrap_or_default();
     let name = entity_name(&shared, &alert);
@@ -114,17 +114,6 @@ fn explained(explanation: &Explanation) -> Markup {
             }
         }
     }
-}
-
-async fn find(shared: &Shared, id: &str) -> Result<AlertRow, Problem> {
-    let query = AlertQuery {
-        alert_id: Some(id.to_owned()),
-        limit: 1,
-        ..AlertQuery::default()
-    };
-    let alerts = shared.web.store.alerts(&query).await?;
-    let found = alerts.into_iter().next();
-    found.ok_or_else(|| Problem::not_found(format!("there is no alert '{id}'")))
 }
 
 /// An open alert on the front page.
@@ -284,7 +273,7 @@ pub async fn acknowledge(
     ingest::acknowledge_alert(&shared, &id, &by).await?;
     let mut stored = false;
     for _ in 0..20 {
-        stored = find(&shared, &id).await?.acknowledged.is_some();
+        stored = find_alert(&shared, &id).await?.acknowledged.is_some();
         if stored {
             break;
         }
