@@ -281,6 +281,17 @@ impl ControlAct {
         }
     }
 
+    /// Whether it is a row of a table of its own, besides the audit.
+    pub fn has_a_table(&self) -> bool {
+        match self {
+            Self::Acknowledge { .. } | Self::Feedback { .. } | Self::DeadLetter { .. } => true,
+            Self::Silence { .. }
+            | Self::Unsilence { .. }
+            | Self::Enable { .. }
+            | Self::Test { .. } => false,
+        }
+    }
+
     /// What was done, as the audit names it, and to what.
     pub fn subject(&self) -> (&'static str, String) {
         match self {

@@ -310,11 +310,9 @@ impl AuditRow {
     pub fn new(block: &Block, log_offset: i64, act: &ControlAct) -> Option<Self> {
         let (log_epoch, log_topic, log_partition) = log(block);
         let ((by, at), (name, subject)) = (act.by(), act.subject());
-        let log_offset = match act {
-            ControlAct::Acknowledge { .. }
-            | ControlAct::Feedback { .. }
-            | ControlAct::DeadLetter { .. } => -1,
-            _ => log_offset,
+        let log_offset = match act.has_a_table() {
+            true => -1,
+            false => log_offset,
         };
         Some(Self {
             log_epoch,

@@ -111,33 +111,25 @@ pub fn control(
     (log, log_offset): LogPosition,
     act: &ControlAct,
 ) -> Result<usize> {
-    let audited = |log: Option<LogPosition>| {
-        let ((by, at), (name, subject)) = (act.by(), act.subject());
-        transaction
-            .prepare_cached("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)")?
-            .execute(params![
-                at.millis(),
-                by,
-                name,
-                subject,
-                json(act)?,
-                log.map(|(log, _)| log),
-                log.map(|(_, offset)| offset),
-            ])
-    };
+    let ((by, at), (name, subject)) = (act.by(), act.subject());
+    // Counted once, where it is a row of its own.
+    let counted = (!act.has_a_table()).then_some((log, log_offset));
+    let audited = transaction
+        .prepare_cached("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)")?
+        .execute(params![
+            at.millis(),
+            by,
+            name,
+            subject,
+            json(act)?,
+            counted.map(|(log, _)| log),
+            counted.map(|(_, offset)| offset),
+        ])?;
     match act {
         ControlAct::Silence { .. }
         | ControlAct::Unsilence { .. }
         | ControlAct::Enable { .. }
-        | ControlAct::Test { .. } => return audited(Some((log, log_offset))),
-        _ => audited(None)?,
-    };
-    match act {
-        // Only audited.
-        ControlAct::Silence { .. }
-        | ControlAct::Unsilence { .. }
-        | ControlAct::Enable { .. }
-        | ControlAct::Test { .. } => Ok(0),
+        | ControlAct::Test { .. } => Ok(audited),
         ControlAct::Acknowledge { alert_id, by, at } => transaction
             .prepare_cached(
                 "INSERT INTO acknowledgements VALUES (?, ?, ?, ?, ?)
