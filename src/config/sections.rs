@@ -279,18 +279,6 @@ pub struct HoursConfig {
     pub days: Vec<String>,
 }
 
-impl HoursConfig {
-    /// All hours of all days.
-    pub fn always() -> Self {
-        Self {
-            from: "00:00".into(),
-            to: "00:00".into(),
-            zone: "UTC".into(),
-            days: Vec::new(),
-        }
-    }
-}
-
 /// `endpoints.format`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -37,28 +37,30 @@ impl Routing {
     pub fn new(config: &Config) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let known = |name: &String| config.endpoints.iter().any(|one| one.name == *name);
-        let mut hours = |place: &str, hours: &HoursConfig, named: Vec<&String>| {
+        let mut hours = |place: &str, hours: Option<&HoursConfig>, named: Vec<&String>| {
             for name in named.iter().filter(|name| !known(name)) {
                 problems.push(format!(
                     "{place}: '{name}' is no endpoint: add it under [[endpoints]], or correct the name"
                 ));
             }
-            let read = Hours::new(hours);
+            let read = hours.map(Hours::new)?;
             read.map_err(|problem| problems.push(format!("{place}: {problem}")))
                 .ok()
         };
-        let always = HoursConfig::always();
         let mut routes = Vec::new();
         for (index, route) in config.routes.iter().enumerate() {
             let place = format!("routes[{index}]");
-            let given = route.hours.as_ref().unwrap_or(&always);
-            let read = hours(&place, given, route.endpoints.iter().collect());
-            routes.push((route.clone(), read.filter(|_| route.hours.is_some())));
+            let read = hours(
+                &place,
+                route.hours.as_ref(),
+                route.endpoints.iter().collect(),
+            );
+            routes.push((route.clone(), read));
         }
         let mut quiet = Vec::new();
         for (index, one) in config.quiet_hours.iter().enumerate() {
             let named = one.endpoints.iter().chain(&one.escalate_to).collect();
-            if let Some(read) = hours(&format!("quiet_hours[{index}]"), &one.hours, named) {
+            if let Some(read) = hours(&format!("quiet_hours[{index}]"), Some(&one.hours), named) {
                 quiet.push((one.clone(), read));
             }
         }

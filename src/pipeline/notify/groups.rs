@@ -6,6 +6,7 @@
 //! ones too; what happens after it is gathered for `wait`. The group's last message says that all its alerts are over.
 
 use super::kept;
+use super::rules::KEEP;
 use crate::domain::{AlertKind, AlertMessage, EntityId, Timestamp, hash};
 use crate::notify::{Group, Member, Notice};
 use crate::state::Change;
@@ -16,8 +17,6 @@ use std::time::Duration;
 
 /// More alerts of one list are not remembered for its group; they are told alone.
 const MOST: usize = 500;
-/// So long an open alert is remembered of which nothing more is heard.
-const KEEP: Duration = Duration::from_secs(30 * 86_400);
 
 /// When alerts are told together.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +27,16 @@ pub(super) struct Grouping {
     pub within: Duration,
     /// Between two messages of one group.
     pub wait: Duration,
+}
+
+#[cfg(test)]
+impl Grouping {
+    /// As by default.
+    pub const FOR_TESTS: Self = Self {
+        from: 3,
+        within: Duration::from_secs(900),
+        wait: Duration::from_secs(10),
+    };
 }
 
 /// `group/<list>`: alerts on the members of a list that were told to somebody.
@@ -95,31 +104,23 @@ impl Groups {
         now: Timestamp,
         changes: &mut Vec<Change>,
     ) -> Option<EntityId> {
-        let id: Arc<str> = message.alert_id.as_str().into();
+        let grouping = self.grouping;
+        let opens = message.kind == AlertKind::Opened && sent && grouping.from > 0;
         let mut speaker = None;
         for list in lists {
-            let grouping = self.grouping;
             let known = self
                 .lists
                 .get(list)
-                .is_some_and(|group| group.members.contains_key(&id));
-            let opens = message.kind == AlertKind::Opened && sent && grouping.from > 0;
+                .is_some_and(|group| group.members.contains_key(message.alert_id.as_str()));
             if !known && !opens {
                 continue;
             }
             let group = self.lists.entry(list.clone()).or_default();
             let grouped = if known {
-                group.heard_again(&id, message, sent, grouping, now)
+                group.heard_again(message, sent, grouping, now)
             } else {
-                group.opened(
-                    &id,
-                    message,
-                    list,
-                    wanting,
-                    speaker.is_none(),
-                    grouping,
-                    now,
-                )
+                let may_join = speaker.is_none();
+                group.opened(message, list, wanting, may_join, grouping, now)
             };
             if grouped {
                 speaker = Some(list.clone());
@@ -129,7 +130,7 @@ impl Groups {
         speaker
     }
 
-    /// Messages of groups that are due at `now`, or sooner than `until`; what is to be remembered with each.
+    /// Messages of the groups that are due by `until`, made at `now`; what is to be remembered with each.
     pub fn tell(
         &mut self,
         now: Timestamp,
@@ -184,13 +185,12 @@ impl KeptGroup {
     /// A further message of a known alert; whether the group speaks for it.
     fn heard_again(
         &mut self,
-        id: &Arc<str>,
         message: &AlertMessage,
         sent: bool,
         grouping: Grouping,
         now: Timestamp,
     ) -> bool {
-        let Some(heard) = self.members.get_mut(id) else {
+        let Some(heard) = self.members.get_mut(message.alert_id.as_str()) else {
             return false;
         };
         heard.latest = message.into();
@@ -198,7 +198,7 @@ impl KeptGroup {
         let ended = !message.kind.is_open();
         if self.together.is_none() {
             if ended {
-                self.members.remove(id);
+                self.members.remove(message.alert_id.as_str());
             }
             return false;
         }
@@ -210,13 +210,8 @@ impl KeptGroup {
     }
 
     /// An alert opens; whether the group speaks for it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one caller, which has them apart"
-    )]
     fn opened(
         &mut self,
-        id: &Arc<str>,
         message: &AlertMessage,
         list: &EntityId,
         wanting: &BTreeSet<Arc<str>>,
@@ -241,10 +236,13 @@ impl KeptGroup {
             opened_at: now,
             grouped,
         };
-        self.members.insert(id.clone(), heard);
+        self.members.insert(message.alert_id.as_str().into(), heard);
         if grouped {
             let together = self.together.get_or_insert_with(|| Together {
-                id: format!("group-{}", hash(&["group", list.as_str(), id])),
+                id: format!(
+                    "group-{}",
+                    hash(&["group", list.as_str(), &message.alert_id])
+                ),
                 revision: 0,
                 endpoints: BTreeSet::new(),
                 due: None,
@@ -298,12 +296,6 @@ mod tests {
     use crate::domain::Severity;
     use AlertKind::{Opened, Resolved, Updated};
 
-    const GROUPING: Grouping = Grouping {
-        from: 3,
-        within: Duration::from_secs(900),
-        wait: Duration::from_secs(10),
-    };
-
     fn at(seconds: u64) -> Timestamp {
         Timestamp::EPOCH + Duration::from_secs(seconds)
     }
@@ -317,7 +309,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             Self {
-                groups: Groups::restore(BTreeMap::new(), GROUPING, at(0)),
+                groups: Groups::restore(BTreeMap::new(), Grouping::FOR_TESTS, at(0)),
                 state: BTreeMap::new(),
             }
         }
@@ -390,7 +382,7 @@ mod tests {
                 let list = key.strip_prefix("group/").unwrap();
                 (list.into(), serde_json::from_slice(value).unwrap())
             });
-            self.groups = Groups::restore(lists.collect(), GROUPING, at(now));
+            self.groups = Groups::restore(lists.collect(), Grouping::FOR_TESTS, at(now));
         }
     }
 

@@ -15,6 +15,7 @@ mod kept;
 #[cfg(test)]
 mod memory;
 mod outbox;
+mod pending;
 mod remembered;
 mod report;
 mod rules;

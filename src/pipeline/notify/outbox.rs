@@ -9,7 +9,8 @@
 
 use super::board::PendingDelivery;
 use super::groups::{Grouping, Groups};
-use super::kept::{self, Found, Message, Progress, Verdict};
+use super::kept::{self, Found, Message, Verdict};
+use super::pending::Pending;
 use super::remembered::Remembered;
 use super::rules::{KeptSilence, Rules};
 use super::schedule::{Key, Schedule};
@@ -83,17 +84,6 @@ pub(super) struct Outbox {
     unsaved: VecDeque<Unsaved>,
     /// How many of `unsaved` are being written.
     writing: usize,
-}
-
-#[derive(Debug)]
-struct Pending {
-    id: Arc<str>,
-    alert_id: Arc<str>,
-    message: Message,
-    /// Its deliveries that have not ended.
-    deliveries: BTreeMap<Arc<str>, Progress>,
-    /// Endpoints whose delivery has a key of its own.
-    kept: Vec<Arc<str>>,
 }
 
 /// One delivery to be attempted.
@@ -553,62 +543,6 @@ impl Outbox {
 
     fn push(&mut self, changes: Vec<Change>, then: Then) {
         self.unsaved.push_back(Unsaved { changes, then });
-    }
-}
-
-impl Pending {
-    /// Nothing has been attempted yet.
-    fn new(id: Arc<str>, alert_id: Arc<str>, message: Message) -> Self {
-        let progress = Progress {
-            attempts: 0,
-            due: message.accepted_at,
-            first_attempt_at: None,
-            ended: false,
-        };
-        let due = |name: &Arc<str>| {
-            let held = message.held.get(name).copied();
-            held.map_or(message.accepted_at, |held| held.max(message.accepted_at))
-        };
-        let of_each = |name: &Arc<str>| {
-            let progress = Progress {
-                due: due(name),
-                ..progress.clone()
-            };
-            (name.clone(), progress)
-        };
-        Self {
-            id,
-            alert_id,
-            deliveries: message.endpoints.iter().map(of_each).collect(),
-            kept: Vec::new(),
-            message,
-        }
-    }
-
-    /// Takes what is known of its deliveries. None is due later than `latest`.
-    fn restore(&mut self, found: &mut HashMap<String, Progress>, latest: Timestamp) {
-        for endpoint in &self.message.endpoints {
-            let Some(mut progress) = found.remove(&kept::delivery(&self.id, endpoint)) else {
-                continue;
-            };
-            self.kept.push(endpoint.clone());
-            if progress.ended {
-                self.deliveries.remove(endpoint);
-            } else {
-                progress.due = progress.due.min(latest);
-                self.deliveries.insert(endpoint.clone(), progress);
-            }
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.message.alert.get().len()
-    }
-
-    fn keep(&mut self, endpoint: &Arc<str>) {
-        if !self.kept.contains(endpoint) {
-            self.kept.push(endpoint.clone());
-        }
     }
 }
 

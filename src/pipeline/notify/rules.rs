@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// So long an open alert is remembered of which nothing more is heard.
-const KEEP: Duration = Duration::from_secs(30 * 86_400);
+pub(super) const KEEP: Duration = Duration::from_secs(30 * 86_400);
 
 /// Posts of an alert that are remembered.
 const MOST_POSTS: usize = 50;

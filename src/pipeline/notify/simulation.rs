@@ -1,6 +1,7 @@
 //! Crashes at random: the outbox against a log, a state that fails, and receivers that are down. Whatever dies when,
 //! nothing is lost, what is doubled was in flight, the order of each alert is kept, and attempts never go back.
 
+use super::groups::Grouping;
 use super::kept;
 use super::memory::apply;
 use super::outbox::{Job, Known, Limits, Outbox, Route};
@@ -74,11 +75,7 @@ fn limits() -> Limits {
         longest_wait: Duration::from_secs(60),
         disable_after: Duration::from_secs(86_400),
         max_silence: Duration::from_secs(3600),
-        grouping: crate::pipeline::notify::groups::Grouping {
-            from: 3,
-            within: Duration::from_secs(900),
-            wait: Duration::from_secs(10),
-        },
+        grouping: Grouping::FOR_TESTS,
     }
 }
 

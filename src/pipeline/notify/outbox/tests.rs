@@ -4,6 +4,7 @@ use super::super::memory::apply;
 use super::super::tests::alert;
 use super::*;
 use crate::domain::Outcome;
+use crate::pipeline::notify::kept::Progress;
 
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
@@ -14,11 +15,7 @@ fn limits() -> Limits {
         longest_wait: Duration::from_secs(600),
         disable_after: Duration::from_secs(86_400),
         max_silence: Duration::from_secs(3600),
-        grouping: crate::pipeline::notify::groups::Grouping {
-            from: 3,
-            within: Duration::from_secs(900),
-            wait: Duration::from_secs(10),
-        },
+        grouping: Grouping::FOR_TESTS,
     }
 }
 
