@@ -17,9 +17,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use squall::broker::{Connection, Producer};
 use squall::config;
-use squall::domain::{
-    AlertKind, AlertMessage, Expected, Observed, Severity, SpikeWindow, Timestamp,
-};
+use squall::domain::{AlertKind, AlertMessage, Severity, Timestamp};
+use squall::notify::{Notice, sample};
 use squall::pipeline::Emitter;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -423,33 +422,16 @@ async fn write_alerts(config: &Path, count: usize) -> anyhow::Result<()> {
 
 fn alert(number: usize) -> AlertMessage {
     let now = Timestamp::now();
+    let Notice::Alert(sample) = sample(now) else {
+        unreachable!("a sample is an alert");
+    };
     AlertMessage {
         id: format!("msg_{number}"),
         alert_id: format!("alert-{number}"),
         kind: AlertKind::Opened,
-        revision: 0,
-        at: now,
         received_at: Some(now),
-        rule: "negative-spike".into(),
         entity: "ZQNONE".into(),
         severity: Severity::Critical,
-        window: SpikeWindow {
-            start: now,
-            end: now,
-        },
-        observed: Observed {
-            mentions: 9,
-            negative: 8,
-            sources: 7,
-            mean_score: -0.5,
-        },
-        expected: Expected {
-            mentions: 1.0,
-            negative: 0.5,
-        },
-        p_value: 1e-9,
-        evidence: Vec::new(),
-        model: "m".into(),
-        explanation: None,
+        ..*sample
     }
 }

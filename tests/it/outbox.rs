@@ -3,9 +3,8 @@
 use crate::support::{Service, Setup, until};
 use squall::broker::{Connection, Producer};
 use squall::config;
-use squall::domain::{
-    AlertKind, AlertMessage, Expected, Observed, Severity, SpikeWindow, Timestamp,
-};
+use squall::domain::{AlertKind, AlertMessage, Severity, Timestamp};
+use squall::notify::{Notice, sample};
 use squall::pipeline::Emitter;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,34 +17,17 @@ const SECRET: &str = "whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==";
 /// The opening of an alert.
 fn alert(number: usize) -> AlertMessage {
     let now = Timestamp::now();
+    let Notice::Alert(sample) = sample(now) else {
+        unreachable!("a sample is an alert");
+    };
     AlertMessage {
         id: format!("msg_{number}"),
         alert_id: format!("alert-{number}"),
         kind: AlertKind::Opened,
-        revision: 0,
-        at: now,
         received_at: Some(now),
-        rule: "negative-spike".into(),
         entity: "BA".into(),
         severity: Severity::Critical,
-        window: SpikeWindow {
-            start: now,
-            end: now,
-        },
-        observed: Observed {
-            mentions: 9,
-            negative: 8,
-            sources: 7,
-            mean_score: -0.5,
-        },
-        expected: Expected {
-            mentions: 1.0,
-            negative: 0.5,
-        },
-        p_value: 1e-9,
-        evidence: Vec::new(),
-        model: "m".into(),
-        explanation: None,
+        ..*sample
     }
 }
 

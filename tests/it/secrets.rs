@@ -1,8 +1,7 @@
 //! Planted secrets: none of them is in anything that squall writes.
 
-use crate::support::{Setup, squall, until};
+use crate::support::{Service, Setup, squall};
 use std::fs::File;
-use std::process::{Child, Stdio};
 
 /// Where each is planted, and the text; of addresses the part that is secret.
 const PLANTED: [(&str, &str); 7] = [
@@ -88,43 +87,24 @@ fn printed(args: &[&str]) -> String {
     String::from_utf8_lossy(&both).into_owned()
 }
 
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_asked_and_fails_tells_no_secret() {
     let setup = setup("", "");
-    let log = setup.path("log");
-    let file = File::create(&log).unwrap();
-    let mut running = Running(
-        with_secrets(&["run", "--config", &setup.config()])
-            .stdout(file.try_clone().unwrap())
-            .stderr(Stdio::from(file))
-            .spawn()
-            .unwrap(),
-    );
-    let read = || std::fs::read_to_string(&log).unwrap_or_default();
-    until("the page is there", || read().contains("page and API at"));
-    let text = read();
-    let (_, address) = text.split_once("page and API at http://").unwrap();
-    let base = format!("http://{}", address.lines().next().unwrap().trim());
+    let output = setup.path("output");
+    let mut command = with_secrets(&["run", "--config", &setup.config()]);
+    command.stdout(File::create(&output).unwrap());
+    let service = Service::of(command, true);
 
     let client = reqwest::Client::new();
     let get = async |path: &str, token: &str| {
-        let request = client.get(format!("{base}{path}")).bearer_auth(token);
+        let request = client.get(service.url(path)).bearer_auth(token);
         let answer = request.send().await.unwrap();
         let headers = format!("{:?}", answer.headers());
         headers + &answer.text().await.unwrap()
     };
     let token = planted("SQUALL_TEST_API");
     for endpoint in ["closed", "nowhere", "pages", "second"] {
-        let asked = client.post(format!("{base}/v1/endpoints/{endpoint}/test"));
+        let asked = client.post(service.url(&format!("/v1/endpoints/{endpoint}/test")));
         let answer = asked
             .bearer_auth(token)
             .body(r#"{"by": "ops"}"#)
@@ -148,14 +128,13 @@ async fn a_service_that_is_asked_and_fails_tells_no_secret() {
         holds_nothing(path, &get(path, token).await);
         holds_nothing(path, &get(path, "a-wrong-token").await);
     }
-    let command_line = std::fs::read(format!("/proc/{}/cmdline", running.0.id())).unwrap();
+    let command_line = std::fs::read(format!("/proc/{}/cmdline", service.id())).unwrap();
     holds_nothing(
         "the list of processes",
         &String::from_utf8_lossy(&command_line),
     );
-    running.0.kill().unwrap();
-    running.0.wait().unwrap();
-    let log = read();
+    let log = service.kill();
+    holds_nothing("its output", &std::fs::read_to_string(&output).unwrap());
     assert!(log.contains(" DEBUG "), "the log says everything it can");
     holds_nothing("the log", &log);
 }

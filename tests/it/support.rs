@@ -97,7 +97,13 @@ impl Service {
         let config = setup.config();
         all.push(&config);
         all.extend(args);
-        let mut child = squall(&all)
+        let with_page = !args.contains(&"--roles") || args.iter().any(|arg| arg.contains("api"));
+        Self::of(squall(&all), with_page)
+    }
+
+    /// Starts a command of `squall run`.
+    pub fn of(mut command: Command, with_page: bool) -> Self {
+        let mut child = command
             .stderr(Stdio::piped())
             .spawn()
             .expect("squall starts");
@@ -114,7 +120,6 @@ impl Service {
             seen: Vec::new(),
             address: String::new(),
         };
-        let with_page = !args.contains(&"--roles") || args.iter().any(|arg| arg.contains("api"));
         let line = service.wait_for_log(if with_page {
             "page and API at"
         } else {
@@ -145,6 +150,19 @@ impl Service {
             "no line with '{text}' in the log:\n{}",
             self.seen.join("\n")
         );
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it, and tells all that it has logged.
+    pub fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.wait();
+        // The other end closes with the process.
+        let rest: Vec<String> = self.log.iter().collect();
+        [self.seen.as_slice(), &rest].concat().join("\n")
     }
 
     pub fn url(&self, path: &str) -> String {
