@@ -2,7 +2,7 @@
 
 use crate::config::{Config, ModelConfig};
 use crate::model::Model;
-use crate::train::evaluation::{Agreement, EntityScores, Judged, Report, Scores};
+use crate::train::evaluation::Report;
 use crate::train::examples::{self, Example};
 use crate::train::predict::{Prediction, Predictions, predict};
 use crate::train::resampling::{compare, intervals};
@@ -167,30 +167,16 @@ fn ask(model: &Model, examples: &[Example]) -> anyhow::Result<Predictions> {
     Ok(predictions)
 }
 
+/// The figures with their intervals.
 fn report(model: &Model, examples: &[Example], predictions: &Predictions) -> Report {
-    let judged = |one: &Prediction| (one.label, one.sentiment);
-    let scores = |predictions: &[Prediction]| {
-        let judged: Vec<Judged> = predictions.iter().map(judged).collect();
-        let intervals = intervals(predictions);
-        Scores::of(&judged).map(|scores| Scores {
-            intervals,
-            ..scores
-        })
-    };
-    let disagreeing: Vec<Judged> = predictions
-        .entities
-        .iter()
-        .filter(|one| examples[one.example].is_conflicting())
-        .map(judged)
-        .collect();
-    Report {
-        model: model.name().to_owned(),
-        documents: scores(&predictions.documents),
-        entities: scores(&predictions.entities).map(|all| EntityScores {
-            all,
-            conflicting: Agreement::of(&disagreeing),
-        }),
+    let mut report = predictions.report(model.name(), examples);
+    if let Some(scores) = &mut report.documents {
+        scores.intervals = intervals(&predictions.documents);
     }
+    if let Some(scores) = &mut report.entities {
+        scores.all.intervals = intervals(&predictions.entities);
+    }
+    report
 }
 
 #[cfg(test)]

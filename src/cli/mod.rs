@@ -12,6 +12,7 @@ mod doctor;
 mod eval;
 mod files;
 mod migrate;
+mod optimize;
 mod replay;
 mod report;
 mod score;
@@ -59,6 +60,7 @@ enum Command {
     Eval(eval::Eval),
     /// Make a model from labelled texts
     Train(train::Train),
+    Optimize(optimize::Optimize),
     /// Look for spikes in a plain series of counts
     Detect(detect::Detect),
     Backtest(backtest::Backtest),
@@ -136,6 +138,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Score(args) => score::run(&args, config()?),
         Command::Eval(args) => eval::run(&args, &config()?),
         Command::Train(args) => train::run(&args),
+        Command::Optimize(args) => optimize::run(&args, &config()?),
         Command::Detect(args) => detect::run(&args),
         Command::Backtest(args) => backtest::run(&args, &config()?),
         Command::Report(args) => {

@@ -2,7 +2,7 @@
 
 use super::UsageError;
 use crate::train::data::{Options, Source};
-use crate::train::{Event, Method, Outcome, Rates, Run, is_unfinished};
+use crate::train::{Event, Method, Outcome, Rates, Run, Storage, is_unfinished};
 use anyhow::Context as _;
 use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -36,9 +36,9 @@ pub(super) struct Train {
     /// Learn narrow matrices of this rank beside the encoder's weights (LoRA), not the weights themselves
     #[arg(long, value_name = "RANK")]
     lora: Option<usize>,
-    /// Times every text is seen
-    #[arg(long, default_value_t = 4, value_name = "N")]
-    epochs: usize,
+    /// Times every text is seen; 0.5 is every other one, once
+    #[arg(long, default_value_t = 4.0, value_name = "N")]
+    epochs: f64,
     /// Texts a step
     #[arg(long, default_value_t = 32, value_name = "N")]
     batch: usize,
@@ -187,7 +187,7 @@ fn show(event: &Event, bar: &ProgressBar, loss: &mut Option<f32>) {
 }
 
 /// A model that is there is not written over.
-fn refuse_finished(out: &Path) -> anyhow::Result<()> {
+pub(super) fn refuse_finished(out: &Path) -> anyhow::Result<()> {
     if out.join("model.safetensors").exists() && !is_unfinished(out) {
         anyhow::bail!(UsageError(format!(
             "--out: {} holds a model already: choose another folder",
@@ -216,6 +216,7 @@ impl Train {
             }
         }
         for (option, value) in [
+            ("--epochs", self.epochs as f32),
             ("--learning-rate", self.learning_rate),
             ("--head-learning-rate", self.head_learning_rate),
             ("--clip", self.clip),
@@ -226,7 +227,6 @@ impl Train {
             }
         }
         for (option, value) in [
-            ("--epochs", self.epochs),
             ("--batch", self.batch),
             ("--patience", self.patience),
             ("--checkpoint-every", self.checkpoint_every),
@@ -269,7 +269,10 @@ impl Train {
             judgements: self.judgements,
             patience: self.patience,
             checkpoint_every: self.checkpoint_every,
-            half: self.half,
+            storage: match self.half {
+                true => Storage::Half,
+                false => Storage::Full,
+            },
             device: match self.gpu {
                 Some(number) => Device::new_cuda(number).context("--gpu")?,
                 None => Device::Cpu,
@@ -283,7 +286,7 @@ fn is_positive(value: f32) -> bool {
 }
 
 /// A file with its weight; a colon that no number follows belongs to the name.
-fn source(argument: &str, calibrates: bool) -> anyhow::Result<Source> {
+pub(super) fn source(argument: &str, calibrates: bool) -> anyhow::Result<Source> {
     let weighted = argument
         .rsplit_once(':')
         .and_then(|(path, weight)| Some((path, weight.parse::<f32>().ok()?)));

@@ -1,9 +1,9 @@
 //! The heads that tell sentiment from last hidden states: a whole text's from that of its first token, an entity's from
 //! the mean of those of its name beside that of the first token.
 
-use super::encoder::Tensors;
 use super::folder::{Description, Family};
 use super::kernels::{Epilogue, Format, Level, Operand, Packed, product};
+use super::weights::Weights;
 
 /// A dense layer with its activation, then a linear layer, as in Hugging Face's `…ForSequenceClassification`; in f32.
 pub(super) struct Classifier {
@@ -15,28 +15,28 @@ pub(super) struct Classifier {
 
 impl Classifier {
     /// Takes the document's head of the classifier described.
-    pub(super) fn document(tensors: &Tensors, description: &Description) -> Result<Self, String> {
+    pub(super) fn document(weights: &Weights, description: &Description) -> Result<Self, String> {
         let width = description.shape.hidden_size;
         let (names, activation): (_, fn(f32) -> f32) = match description.shape.family {
             Family::Bert => (["bert.pooler.dense", "classifier"], f32::tanh),
             Family::Roberta => (["classifier.dense", "classifier.out_proj"], f32::tanh),
             Family::Distilbert => (["pre_classifier", "classifier"], |x| x.max(0.0)),
         };
-        Self::take(tensors, names, activation, [width, width], description.rows)
+        Self::take(weights, names, activation, [width, width], description.rows)
     }
 
     /// Takes the entities' head; none where the model has none.
     pub(super) fn entity(
-        tensors: &Tensors,
+        weights: &Weights,
         description: &Description,
     ) -> Result<Option<Self>, String> {
-        if !tensors.has("entity.dense.weight") {
+        if !weights.has("entity.dense.weight") {
             return Ok(None);
         }
         let names = ["entity.dense", "entity.classifier"];
         let width = description.shape.hidden_size;
         Self::take(
-            tensors,
+            weights,
             names,
             f32::tanh,
             [2 * width, width],
@@ -46,14 +46,14 @@ impl Classifier {
     }
 
     fn take(
-        tensors: &Tensors,
+        weights: &Weights,
         names: [&str; 2],
         activation: fn(f32) -> f32,
         [inputs, width]: [usize; 2],
         rows: [usize; 3],
     ) -> Result<Self, String> {
         let packed = |name: &str, inputs, outputs| -> Result<Packed, String> {
-            let (weight, bias) = tensors.linear(name, inputs, outputs)?;
+            let (weight, bias) = weights.linear(name, inputs, outputs)?;
             Ok(Packed::new(Format::F32, inputs, &weight, Some(&bias)))
         };
         Ok(Self {

@@ -2,13 +2,13 @@
 
 use super::{Calibration, ModelError};
 use crate::domain::Label;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The three files of a model.
-pub(super) const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+pub(crate) const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
 
 /// A model as it is on disk.
 pub(super) struct Folder {
@@ -118,6 +118,55 @@ pub(super) struct Shape {
     pub(super) layer_norm_eps: f64,
     #[serde(default)]
     pad_token_id: Option<usize>,
+    /// Of each layer, from the first; only some of the heads and units may be left.
+    #[serde(skip)]
+    pub(super) layers: Vec<LayerShape>,
+}
+
+/// What `squall optimize` left of a layer: `config.json`, key `squall.layers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerShape {
+    /// Heads of attention, each `hidden_size / num_attention_heads` wide.
+    pub heads: usize,
+    /// Units of the feed-forward part.
+    pub inner: usize,
+}
+
+/// More layers than any encoder has.
+const MOST_LAYERS: usize = 1000;
+
+/// The layers that `config.json` lists; without a list all are whole.
+///
+/// # Errors
+/// When the list does not fit the encoder.
+pub(crate) fn layers(
+    listed: Option<Vec<LayerShape>>,
+    number: usize,
+    whole: LayerShape,
+) -> Result<Vec<LayerShape>, String> {
+    if number > MOST_LAYERS {
+        return Err(format!(
+            "num_hidden_layers is {number}, squall takes {MOST_LAYERS} at most: fetch the model again"
+        ));
+    }
+    let Some(layers) = listed else {
+        return Ok(vec![whole; number]);
+    };
+    if layers.len() != number {
+        return Err(format!(
+            "squall.layers has {} layers, num_hidden_layers is {number}: make the model again with `squall optimize`",
+            layers.len()
+        ));
+    }
+    let fits = |layer: &LayerShape| {
+        (1..=whole.heads).contains(&layer.heads) && (1..=whole.inner).contains(&layer.inner)
+    };
+    match layers.iter().find(|layer| !fits(layer)) {
+        Some(layer) => Err(format!(
+            "squall.layers has {layer:?}, at most {whole:?} can be: make the model again with `squall optimize`"
+        )),
+        None => Ok(layers),
+    }
 }
 
 fn bert() -> Family {
@@ -180,10 +229,18 @@ struct Kind {
     model_type: String,
 }
 
-#[derive(Deserialize)]
+/// What squall adds to the file.
+#[derive(Default, Deserialize)]
 struct Own {
+    #[serde(flatten)]
+    calibration: Calibration,
+    layers: Option<Vec<LayerShape>>,
+}
+
+#[derive(Deserialize)]
+struct WithOwn {
     #[serde(default)]
-    squall: Calibration,
+    squall: Own,
 }
 
 #[derive(Deserialize)]
@@ -221,13 +278,18 @@ fn parse(json: &[u8]) -> Result<Description, String> {
     let labels: Labels = serde_json::from_slice(json).map_err(|e| {
         format!("{e}: name the classes there, {{\"0\": \"negative\", \"1\": \"neutral\", \"2\": \"positive\"}}")
     })?;
-    let own: Own = serde_json::from_slice(json).map_err(fetch)?;
-    if !own.squall.is_usable() {
+    let WithOwn { squall: own } = serde_json::from_slice(json).map_err(fetch)?;
+    if !own.calibration.is_usable() {
         return Err(format!(
             "squall is {:?}: temperatures must be above 0: train the model again",
-            own.squall
+            own.calibration
         ));
     }
+    let whole = LayerShape {
+        heads,
+        inner: shape.intermediate_size,
+    };
+    shape.layers = layers(own.layers, shape.num_hidden_layers, whole)?;
     let multi_label = match labels.problem_type.as_deref() {
         None | Some("single_label_classification") => false,
         Some("multi_label_classification") => true,
@@ -241,7 +303,7 @@ fn parse(json: &[u8]) -> Result<Description, String> {
         shape,
         multi_label,
         rows: rows(&labels.id2label)?,
-        calibration: own.squall,
+        calibration: own.calibration,
     })
 }
 

@@ -18,11 +18,14 @@ mod roofline;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokenizer;
+pub(crate) mod weights;
 pub(crate) mod workers;
 
 pub use cache::{Cache, Lookups};
 pub use calibration::Calibration;
 pub use error::ModelError;
+pub use folder::LayerShape;
+pub(crate) use folder::{FILES, layers};
 pub use passages::{MOST_PASSAGES, Passage, Scored, combine};
 pub use roofline::multiplications_per_second;
 pub use tokenizer::{Tokenizer, Tokens};
@@ -30,10 +33,11 @@ pub use tokenizer::{Tokenizer, Tokens};
 use crate::config::ModelConfig;
 use crate::domain::Sentiment;
 use classifier::Classifier;
-use encoder::{Encoder, Request, Tensors};
+use encoder::{Encoder, Request};
 use folder::{Description, Folder};
 use kernels::Format;
 use std::path::PathBuf;
+use weights::Weights;
 
 /// A text whose logits are computed when a model is opened: damaged weights show there, not in production.
 const PROBE: &str = "Acme cuts its outlook after a weak quarter";
@@ -70,16 +74,16 @@ impl Model {
         let shape = &description.shape;
         let (vocab_size, max_positions) = (shape.vocab_size, shape.longest());
         let max_tokens = config.max_tokens.min(max_positions);
-        let tensors = Tensors::of(&folder.weights)?;
+        let weights = Weights::of(&folder.weights)?;
         // Another precision gives other scores, so it is another model.
         let format = Format::of(config.precision);
         let unfit = |problem| folder.weights.unfit(problem);
         let model = Self {
             name: format!("{name}@{}", folder.fingerprint(format.name())),
             tokenizer: Tokenizer::read(&folder.tokenizer, vocab_size, max_tokens)?,
-            encoder: Encoder::take(&tensors, shape, format).map_err(unfit)?,
-            document: Classifier::document(&tensors, &description).map_err(unfit)?,
-            entity: Classifier::entity(&tensors, &description).map_err(unfit)?,
+            encoder: Encoder::take(&weights, shape, format).map_err(unfit)?,
+            document: Classifier::document(&weights, &description).map_err(unfit)?,
+            entity: Classifier::entity(&weights, &description).map_err(unfit)?,
             calibration: description.calibration,
             probabilities: match description.multi_label {
                 true => sigmoids,

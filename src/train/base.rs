@@ -4,7 +4,8 @@ use super::error::TrainError;
 use super::learner::random;
 use super::network::Shape;
 use crate::domain::Label;
-use crate::model::{Calibration, Tokenizer};
+use crate::model::weights::{self, Stored, Weights};
+use crate::model::{Calibration, Tokenizer, layers};
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -13,12 +14,27 @@ use std::path::{Path, PathBuf};
 /// Deviation of weights that begin anew.
 const INITIAL: f32 = 0.02;
 
+/// How weights are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// 32 bits.
+    Full,
+    /// 16 bits.
+    Half,
+    /// The large matrices in 8 bits with a scale for each row, the rest in 32: a quarter of the size. Hugging Face's
+    /// transformers refuses such a folder.
+    Bytes,
+}
+
 /// A BERT encoder to begin with.
+#[derive(Clone)]
 pub struct Base {
     /// Its shape.
     pub shape: Shape,
     /// Its weights in the shape's order, f32; the heads are new where it has none for squall's labels.
     pub weights: Vec<Tensor>,
+    /// Whether it has a head for entities that is not new. Without one none is written.
+    pub knows_entities: bool,
     config: Map<String, Value>,
     tokenizer: PathBuf,
 }
@@ -44,7 +60,7 @@ impl Base {
                 "hidden_act is not 'gelu': choose another --base".into(),
             ));
         }
-        let shape: Shape = serde_json::from_value(Value::Object(config.clone()))
+        let mut shape: Shape = serde_json::from_value(Value::Object(config.clone()))
             .map_err(|e| unfit(e.to_string()))?;
         let heads = shape.num_attention_heads;
         if heads == 0 || shape.hidden_size == 0 || !shape.hidden_size.is_multiple_of(heads) {
@@ -52,11 +68,17 @@ impl Base {
                 "hidden_size cannot be shared among num_attention_heads".into(),
             ));
         }
+        let listed = config.get("squall").and_then(|squall| squall.get("layers"));
+        let listed = listed.map(|layers| serde_json::from_value(layers.clone()));
+        let listed = listed.transpose();
+        let listed = listed.map_err(|e| unfit(format!("squall.layers: {e}")))?;
+        shape.layers = layers(listed, shape.num_hidden_layers, shape.whole()).map_err(unfit)?;
         let has_labels = config.get("id2label") == Some(&labels());
-        let weights = read_weights(folder, &shape, has_labels, seed, device)?;
+        let (weights, knows_entities) = read_weights(folder, &shape, has_labels, seed, device)?;
         Ok(Self {
             shape,
             weights,
+            knows_entities,
             config,
             tokenizer: folder.join("tokenizer.json"),
         })
@@ -75,7 +97,23 @@ impl Base {
         )?)
     }
 
-    /// Writes a folder with these weights, as `dtype`, that Hugging Face's transformers and squall read.
+    /// The same with other weights, of another shape.
+    pub fn with(&self, shape: Shape, weights: Vec<Tensor>) -> Self {
+        Self {
+            shape,
+            weights,
+            ..self.clone()
+        }
+    }
+
+    /// The temperatures of its probabilities, where they were fitted.
+    pub fn calibration(&self) -> Calibration {
+        let squall = self.config.get("squall").cloned().unwrap_or_default();
+        serde_json::from_value(squall).unwrap_or_default()
+    }
+
+    /// Writes a folder with these weights, in the base's shape, that squall reads; Hugging Face's transformers does, too, if they are
+    /// floats and all layers are whole.
     ///
     /// # Errors
     /// When a file cannot be written; what was there before is then still whole.
@@ -84,39 +122,57 @@ impl Base {
         folder: &Path,
         weights: &[Tensor],
         calibration: &Calibration,
-        dtype: DType,
+        storage: Storage,
     ) -> Result<(), TrainError> {
+        let tokenizer =
+            std::fs::read(&self.tokenizer).map_err(TrainError::file(&self.tokenizer))?;
+        let path = folder.join("model.safetensors");
+        let named = self.shape.weights().into_iter().map(|weight| weight.name);
+        let named = named
+            .zip(weights)
+            .filter(|(name, _)| self.knows_entities || !name.starts_with("entity."));
+        match storage {
+            Storage::Full => write_weights(&path, named, DType::F32)?,
+            Storage::Half => write_weights(&path, named, DType::F16)?,
+            Storage::Bytes => write_bytes(&path, named)?,
+        }
+        replace(&folder.join("tokenizer.json"), &tokenizer)?;
+        let config = Value::Object(self.written_config(calibration, storage));
+        let config = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
+        replace(&folder.join("config.json"), config.as_bytes())
+    }
+
+    fn written_config(&self, calibration: &Calibration, storage: Storage) -> Map<String, Value> {
         let mut config = self.config.clone();
+        let shape = &self.shape;
         let names: HashMap<&str, usize> =
             Label::ALL.map(Label::name).into_iter().zip(0..).collect();
+        let mut squall = json!(calibration);
+        if shape.layers.iter().any(|layer| *layer != shape.whole()) {
+            squall["layers"] = json!(shape.layers);
+        }
         for (key, value) in [
             ("architectures", json!(["BertForSequenceClassification"])),
+            ("num_hidden_layers", json!(shape.layers.len())),
             ("id2label", labels()),
             ("label2id", json!(names)),
-            (
-                "dtype",
-                json!(if dtype == DType::F16 {
-                    "float16"
-                } else {
-                    "float32"
-                }),
-            ),
-            ("squall", json!(calibration)),
+            ("squall", squall),
         ] {
             config.insert(key.into(), value);
         }
         config.remove("torch_dtype");
-        let config = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
-        write_weights(
-            &folder.join("model.safetensors"),
-            &self.shape,
-            weights,
-            dtype,
-        )?;
-        let tokenizer =
-            std::fs::read(&self.tokenizer).map_err(TrainError::file(&self.tokenizer))?;
-        replace(&folder.join("tokenizer.json"), &tokenizer)?;
-        replace(&folder.join("config.json"), config.as_bytes())
+        config.remove("quantization_config");
+        let dtype = match storage {
+            Storage::Half => "float16",
+            Storage::Full | Storage::Bytes => "float32",
+        };
+        config.insert("dtype".into(), json!(dtype));
+        if storage == Storage::Bytes {
+            // Whoever does not know the format is to say so, and not take the integers for weights.
+            let format = json!({"quant_method": "squall", "bits": 8});
+            config.insert("quantization_config".into(), format);
+        }
+        config
     }
 }
 
@@ -131,29 +187,22 @@ fn read_weights(
     has_labels: bool,
     seed: u64,
     device: &Device,
-) -> Result<Vec<Tensor>, TrainError> {
+) -> Result<(Vec<Tensor>, bool), TrainError> {
     let path = folder.join("model.safetensors");
     let unfit = |problem: String| TrainError::Unfit(format!("{}: {problem}", path.display()));
-    std::fs::metadata(&path).map_err(TrainError::file(&path))?;
-    let kept = candle_core::safetensors::load(&path, device)
-        .map_err(|e| unfit(format!("{e}: not a whole safetensors file")))?;
+    let bytes = std::fs::read(&path).map_err(TrainError::file(&path))?;
+    let kept = Weights::read(&bytes).map_err(unfit)?;
     let mut weights = Vec::new();
     for (number, weight) in shape.weights().into_iter().enumerate() {
         let name = &*weight.name;
         let is_class = !name.starts_with("bert.");
         // The encoder alone, as sentence-transformers writes it, has no prefix.
         let bare = name.strip_prefix("bert.").unwrap_or(name);
-        let found = kept.get(name).or_else(|| kept.get(bare));
+        let found = [name, bare].into_iter().find(|name| kept.has(name));
         let tensor = match found {
-            Some(tensor) if !is_class || has_labels => {
-                if tensor.dims() != weight.shape {
-                    return Err(unfit(format!(
-                        "{name} has shape {:?}, config.json says {:?}",
-                        tensor.dims(),
-                        weight.shape
-                    )));
-                }
-                tensor.to_dtype(DType::F32)?.contiguous()?
+            Some(found) if !is_class || has_labels => {
+                let numbers = kept.take(found, &weight.shape).map_err(unfit)?;
+                Tensor::from_vec(numbers, &weight.shape[..], device)?
             }
             _ if is_class || name.starts_with("bert.pooler.") => match weight.shape[..] {
                 [rows, columns] => random(
@@ -172,25 +221,50 @@ fn read_weights(
         };
         weights.push(tensor);
     }
-    Ok(weights)
+    Ok((weights, has_labels && kept.has("entity.dense.weight")))
 }
 
 /// Writes weights by name, so that the file is the old or the new one.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(super) fn write_weights(
+pub(super) fn write_weights<'t>(
     path: &Path,
-    shape: &Shape,
-    weights: &[Tensor],
+    weights: impl Iterator<Item = (String, &'t Tensor)>,
     dtype: DType,
 ) -> Result<(), TrainError> {
     let mut named = HashMap::new();
-    for (weight, tensor) in shape.weights().into_iter().zip(weights) {
+    for (name, tensor) in weights {
         let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(dtype)?;
-        named.insert(weight.name, tensor);
+        named.insert(name, tensor);
     }
     write_tensors(path, &named)
+}
+
+/// The same with the large matrices in eight bits.
+fn write_bytes<'t>(
+    path: &Path,
+    weights: impl Iterator<Item = (String, &'t Tensor)>,
+) -> Result<(), TrainError> {
+    let mut stored = Vec::new();
+    for (name, tensor) in weights {
+        if is_large(&name, tensor) {
+            let [integers, scales] = Stored::bytes(tensor)?;
+            stored.push((weights::scale_of(&name), scales));
+            stored.push((name, integers));
+        } else {
+            stored.push((name, Stored::floats(tensor)?));
+        }
+    }
+    let file = weights::serialise(&stored).map_err(TrainError::Unfit)?;
+    replace(path, &file)
+}
+
+/// Whether a weight is written in eight bits: the words, and the matrices of the layers and of the heads' first step.
+fn is_large(name: &str, weight: &Tensor) -> bool {
+    let layers = ["bert.encoder.", "bert.pooler.", "entity.dense."];
+    weight.rank() == 2
+        && (name.contains("word_embeddings") || layers.iter().any(|part| name.starts_with(part)))
 }
 
 /// Writes tensors, so that the file is the old or the new one.

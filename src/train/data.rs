@@ -223,6 +223,19 @@ impl Notes {
     }
 }
 
+/// The questions of files that judge, in their order.
+///
+/// # Errors
+/// When a file is bad.
+pub fn questions(files: &[PathBuf], tokenizer: &Tokenizer) -> Result<Vec<Question>, TrainError> {
+    let mut questions = Vec::new();
+    for path in files {
+        let (examples, _) = read(path)?;
+        questions.extend(examples.iter().map(|example| question(example, tokenizer)));
+    }
+    Ok(questions)
+}
+
 fn read(path: &Path) -> Result<(Vec<Example>, FileNote), TrainError> {
     let bytes = std::fs::read(path).map_err(TrainError::file(path))?;
     let examples = examples::read(BufReader::new(&bytes[..]), &path.display().to_string())?;

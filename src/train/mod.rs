@@ -10,12 +10,15 @@ pub mod judge;
 mod kernels;
 mod learner;
 pub mod network;
+mod optimize;
 pub mod predict;
 pub mod resampling;
 pub mod suite;
 mod tensorboard;
 mod trainer;
 
+pub use base::Storage;
 pub use error::TrainError;
 pub use learner::{Method, Rates};
+pub use optimize::{Optimisation, Recovery, Step};
 pub use trainer::{Event, Outcome, Run, is_unfinished};

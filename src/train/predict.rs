@@ -1,5 +1,6 @@
 //! What a model says of labelled texts, read as SCORE reads posts.
 
+use super::evaluation::{Agreement, EntityScores, Judged, Report, Scores};
 use super::examples::{Example, occurrences};
 use crate::domain::{Label, Sentiment};
 use crate::model::context::entity_context;
@@ -37,6 +38,30 @@ impl Prediction {
     /// Whether the model says what people said.
     pub fn is_right(&self) -> bool {
         self.label == self.sentiment.label()
+    }
+}
+
+impl Predictions {
+    /// How good they are, as those of a model of this name on these examples.
+    pub fn report(&self, model: &str, examples: &[Example]) -> Report {
+        let judged = |one: &Prediction| (one.label, one.sentiment);
+        let all = |predictions: &[Prediction]| -> Vec<Judged> {
+            predictions.iter().map(judged).collect()
+        };
+        let disagreeing: Vec<Judged> = self
+            .entities
+            .iter()
+            .filter(|one| examples[one.example].is_conflicting())
+            .map(judged)
+            .collect();
+        Report {
+            model: model.to_owned(),
+            documents: Scores::of(&all(&self.documents)),
+            entities: Scores::of(&all(&self.entities)).map(|all| EntityScores {
+                all,
+                conflicting: Agreement::of(&disagreeing),
+            }),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The loop: batches, steps, judgements, the best checkpoint, and the folder of the run.
 
-use super::base::{self, Base, write_weights};
+use super::base::{self, Base, Storage, write_weights};
 use super::checkpoint::{self, Judgement, Progress};
 use super::data::{self, Data, Lesson, Source};
 use super::error::TrainError;
@@ -36,8 +36,8 @@ pub struct Run {
     pub data: data::Options,
     /// What is learnt.
     pub method: Method,
-    /// Times every text is seen.
-    pub epochs: usize,
+    /// Times every text is seen; 0.5 is every other one, once.
+    pub epochs: f64,
     /// Texts a step.
     pub batch: usize,
     /// Most tokens of a text in training.
@@ -58,8 +58,8 @@ pub struct Run {
     pub patience: usize,
     /// Steps between checkpoints.
     pub checkpoint_every: usize,
-    /// Whether the model is written in f16.
-    pub half: bool,
+    /// How the model is written.
+    pub storage: Storage,
     /// Where to compute.
     pub device: Device,
 }
@@ -117,7 +117,8 @@ impl Run {
     /// # Errors
     /// When data, base or folder are bad, the loss is no longer a number, or the disk is full: what was there stays.
     pub fn go(&self, tell: &mut dyn FnMut(&Event)) -> Result<Outcome, TrainError> {
-        let base = Base::read(&self.base, self.seed, &self.device)?;
+        let mut base = Base::read(&self.base, self.seed, &self.device)?;
+        base.knows_entities = true;
         let tokenizer = base.tokenizer(self.max_tokens)?;
         let data = data::load(
             &self.train,
@@ -138,7 +139,7 @@ impl Run {
             ..Progress::default()
         });
         let per_epoch = data.lessons.len().div_ceil(self.batch);
-        let steps = per_epoch * self.epochs;
+        let steps = (per_epoch as f64 * self.epochs).ceil() as usize;
         tell(&Event::Ready {
             notes: &data.notes,
             learnt: learner.size(),
@@ -177,7 +178,7 @@ impl Run {
             "weight_decay": self.rates.decay, "longest_gradient": self.rates.longest_gradient,
             "warm_up": self.warm_up, "dropout": self.dropout, "smoothing": self.smoothing,
             "seed": self.seed, "judgements": self.judgements, "patience": self.patience,
-            "half": self.half, "threads": self.shards(), "data": data.notes,
+            "half": self.storage == Storage::Half, "threads": self.shards(), "data": data.notes,
         })
     }
 
@@ -239,7 +240,10 @@ impl State<'_> {
             self.progress.seconds = before + begun.elapsed().as_secs_f64();
             let step = self.progress.step;
             tell(&Event::Step { step, loss });
-            if (at + 1).is_multiple_of(judge_every) || at + 1 == self.per_epoch {
+            if (at + 1).is_multiple_of(judge_every)
+                || at + 1 == self.per_epoch
+                || step == self.steps
+            {
                 self.judge(tell)?;
                 self.save()?;
             } else if step.is_multiple_of(self.run.checkpoint_every) {
@@ -345,7 +349,8 @@ impl State<'_> {
             .best()
             .is_none_or(|best| judgement.merit > best.merit);
         if best {
-            write_weights(&self.best_path(), &self.base.shape, &weights, DType::F32)?;
+            let names = self.base.shape.weights().into_iter().map(|one| one.name);
+            write_weights(&self.best_path(), names.zip(&weights), DType::F32)?;
         }
         let mut scalars = vec![("dev/merit", judgement.merit)];
         if let Some(documents) = &report.documents {
@@ -382,13 +387,8 @@ impl State<'_> {
         let weights = self.best()?;
         let shape = &self.base.shape;
         let calibration = answer(shape, &weights, &self.data.calibration)?.temperatures();
-        let dtype = if self.run.half {
-            DType::F16
-        } else {
-            DType::F32
-        };
-        self.base
-            .write(&self.run.out, &weights, &calibration, dtype)?;
+        let (out, storage) = (&self.run.out, self.run.storage);
+        self.base.write(out, &weights, &calibration, storage)?;
         let report = answer(shape, &weights, &self.data.dev)?.report("best", &calibration);
         let outcome = Outcome {
             best_step: self.progress.best().map_or(0, |best| best.step),

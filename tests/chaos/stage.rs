@@ -48,6 +48,8 @@ pub struct Stage<'a> {
     pub done: BTreeMap<&'static str, u64>,
     /// Processes that have ended although nobody made them: their exit status.
     pub ended: Vec<String>,
+    /// Processes that were seen to have died by a signal: the driver's, or their own at a named point.
+    died: u64,
 }
 
 /// What was written to the sources, by topic, partition and offset.
@@ -107,6 +109,7 @@ impl<'a> Stage<'a> {
             slots: ["a", "b", "c"].map(slot).into(),
             done: BTreeMap::new(),
             ended: Vec::new(),
+            died: 0,
         })
     }
 
@@ -235,6 +238,7 @@ impl<'a> Stage<'a> {
             let status = slot.process.as_mut().and_then(Process::ended);
             if let Some(status) = status {
                 slot.process = None;
+                self.died += u64::from(status.code().is_none());
                 if is_unasked(status, slot.ending) {
                     let said = last_line(&self.setup.log_of(slot.name));
                     self.ended.push(format!("{}: {status}: {said}", slot.name));
@@ -259,12 +263,6 @@ impl<'a> Stage<'a> {
     /// kill one.
     pub async fn end_all(&mut self) -> Vec<String> {
         let until = Instant::now() + END;
-        let kills = |setup: &Setup| {
-            let faults = setup.faults().into_iter();
-            faults.filter(|fault| fault.starts_with("kill")).count()
-        };
-        let killed_before = kills(&self.setup);
-        let mut killed = 0;
         let mut failures = Vec::new();
         for slot in 0..self.slots.len() {
             self.end(slot);
@@ -281,13 +279,13 @@ impl<'a> Stage<'a> {
                     status => break status,
                 }
             };
+            let noted = self.setup.faults().into_iter();
+            let kills = noted.filter(|fault| fault.starts_with("kill")).count() as u64
+                + self.done.get("killed").copied().unwrap_or_default();
             match status {
                 Some(status) if status.success() => {}
-                Some(status)
-                    if status.code().is_none() && kills(&self.setup) > killed_before + killed =>
-                {
-                    killed += 1;
-                }
+                // One that dies at a named point notes it before it does.
+                Some(status) if status.code().is_none() && self.died < kills => self.died += 1,
                 Some(status) => {
                     failures.push(format!("{} has not ended well: {status}", slot.name))
                 }

@@ -1,10 +1,11 @@
 //! One layer of the encoder.
 
-use super::{Memory, Names, Rows, Tensors};
-use crate::model::folder::{Activation, Shape};
+use super::{Memory, Names, Rows};
+use crate::model::folder::{Activation, LayerShape, Shape};
 use crate::model::kernels::{
     Epilogue, Format, Heads, Level, Packed, Strided, attention, normalise, product,
 };
+use crate::model::weights::Weights;
 
 /// Rows that go through the feed-forward part together: what lies between its two products then stays in the
 /// processor's second cache.
@@ -18,10 +19,10 @@ pub(super) struct Norm {
 }
 
 impl Norm {
-    pub(super) fn take(tensors: &Tensors, shape: &Shape) -> Result<Self, String> {
+    pub(super) fn take(weights: &Weights, shape: &Shape) -> Result<Self, String> {
         Ok(Self {
-            weight: tensors.take("weight", &[shape.hidden_size])?,
-            bias: tensors.take("bias", &[shape.hidden_size])?,
+            weight: weights.take("weight", &[shape.hidden_size])?,
+            bias: weights.take("bias", &[shape.hidden_size])?,
             epsilon: shape.layer_norm_eps as f32,
         })
     }
@@ -48,43 +49,45 @@ pub(super) struct Layer {
 
 impl Layer {
     pub(super) fn take(
-        tensors: &Tensors,
+        weights: &Weights,
         names: &Names,
         shape: &Shape,
+        layer: LayerShape,
         format: Format,
     ) -> Result<Self, String> {
-        let (width, inner) = (shape.hidden_size, shape.intermediate_size);
+        let (width, inner) = (shape.hidden_size, layer.inner);
         let heads = Heads {
-            count: shape.num_attention_heads,
+            count: layer.heads,
             width: width / shape.num_attention_heads,
         };
+        let attended = heads.count * heads.width;
         let [query, key, value] = names.attention;
-        let (mut queries, mut queries_bias) = tensors.linear(query, width, width)?;
+        let (mut queries, mut queries_bias) = weights.linear(query, width, attended)?;
         let scale = 1.0 / (heads.width as f32).sqrt();
         for number in queries.iter_mut().chain(&mut queries_bias) {
             *number *= scale;
         }
-        let (mut keys_values, mut keys_values_bias) = tensors.linear(key, width, width)?;
-        let (values, values_bias) = tensors.linear(value, width, width)?;
+        let (mut keys_values, mut keys_values_bias) = weights.linear(key, width, attended)?;
+        let (values, values_bias) = weights.linear(value, width, attended)?;
         keys_values.extend(values);
         keys_values_bias.extend(values_bias);
         let packed = |name: &str, inputs, outputs| -> Result<Packed, String> {
-            let (weight, bias) = tensors.linear(name, inputs, outputs)?;
+            let (weight, bias) = weights.linear(name, inputs, outputs)?;
             Ok(Packed::new(format, inputs, &weight, Some(&bias)))
         };
         Ok(Self {
             heads,
             queries: Packed::new(format, width, &queries, Some(&queries_bias)),
             keys_values: Packed::new(format, width, &keys_values, Some(&keys_values_bias)),
-            attended: packed(names.attended, width, width)?,
-            attended_norm: Norm::take(&tensors.within(names.attended_norm), shape)?,
+            attended: packed(names.attended, attended, width)?,
+            attended_norm: Norm::take(&weights.within(names.attended_norm), shape)?,
             inner: packed(names.inner, width, inner)?,
             activation: match shape.hidden_act {
                 Activation::Gelu => Epilogue::Gelu,
                 Activation::Relu => Epilogue::Relu,
             },
             outer: packed(names.outer, inner, width)?,
-            outer_norm: Norm::take(&tensors.within(names.outer_norm), shape)?,
+            outer_norm: Norm::take(&weights.within(names.outer_norm), shape)?,
         })
     }
 
@@ -104,11 +107,12 @@ impl Layer {
         only: Option<&[usize]>,
         memory: &mut Memory,
     ) {
-        let width = self.queries.inputs();
+        let (width, attended) = (self.queries.inputs(), self.queries.outputs());
         let (operand, hidden) = (&mut memory.operand, &mut memory.hidden);
 
         operand.set(level, hidden, width);
-        let keys_values = sized(&mut memory.keys_values, hidden.len() * 2);
+        let rows = hidden.len() / width;
+        let keys_values = sized(&mut memory.keys_values, rows * attended * 2);
         product(
             level,
             operand,
@@ -121,29 +125,30 @@ impl Layer {
             *hidden = rows.iter().flat_map(row).copied().collect();
             operand.set(level, hidden, width);
         }
-        let queries = sized(&mut memory.queries, hidden.len());
+        let rows = hidden.len() / width;
+        let queries = sized(&mut memory.queries, rows * attended);
         product(level, operand, &self.queries, Epilogue::Store, queries);
 
-        let context = sized(&mut memory.context, hidden.len());
+        let context = sized(&mut memory.context, rows * attended);
         for text in texts.iter().filter(|text| !text.asked.is_empty()) {
-            let asked = text.asked.start * width..text.asked.end * width;
-            let all = &keys_values[text.all.start * 2 * width..text.all.end * 2 * width];
+            let asked = text.asked.start * attended..text.asked.end * attended;
+            let all = &keys_values[text.all.start * 2 * attended..text.all.end * 2 * attended];
             let queries = Strided {
                 values: &queries[asked.clone()],
-                stride: width,
+                stride: attended,
             };
             let keys = Strided {
-                values: &all[..all.len() - width],
-                stride: 2 * width,
+                values: &all[..all.len() - attended],
+                stride: 2 * attended,
             };
             let values = Strided {
-                values: &all[width..],
-                stride: 2 * width,
+                values: &all[attended..],
+                stride: 2 * attended,
             };
             let (scratch, out) = (&mut memory.attention, &mut context[asked]);
             attention(level, self.heads, queries, keys, values, scratch, out);
         }
-        operand.set(level, context, width);
+        operand.set(level, context, attended);
         product(level, operand, &self.attended, Epilogue::Add, hidden);
         self.attended_norm.apply(level, hidden);
 

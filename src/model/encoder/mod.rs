@@ -5,15 +5,14 @@
 
 mod layers;
 mod names;
-mod tensors;
 
 use super::folder::Shape;
 use super::kernels::{Format, Level, Operand, Scratch};
+use super::weights::Weights;
 use layers::{Layer, Norm};
 use names::Names;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-pub(super) use tensors::Tensors;
 
 /// A BERT-like encoder, up to its last hidden states.
 pub(super) struct Encoder {
@@ -60,10 +59,10 @@ struct Memory {
 }
 
 impl Encoder {
-    /// Takes the tensors of an encoder of the given shape, and packs them for products in `format`.
-    pub(super) fn take(tensors: &Tensors, shape: &Shape, format: Format) -> Result<Self, String> {
+    /// Takes the weights of an encoder of the given shape, and packs them for products in `format`.
+    pub(super) fn take(weights: &Weights, shape: &Shape, format: Format) -> Result<Self, String> {
         let names = Names::of(shape.family);
-        let embeddings = tensors.within(names.embeddings);
+        let embeddings = weights.within(names.embeddings);
         let width = shape.hidden_size;
         let table = |name: &str, rows| {
             embeddings
@@ -81,10 +80,9 @@ impl Encoder {
                 *position += kind;
             }
         }
-        let layers = 0..shape.num_hidden_layers;
-        let layers = layers.map(|layer| {
-            let tensors = tensors.within(&format!("{}.{layer}", names.layers));
-            Layer::take(&tensors, &names, shape, format)
+        let layers = shape.layers.iter().enumerate().map(|(layer, &sizes)| {
+            let weights = weights.within(&format!("{}.{layer}", names.layers));
+            Layer::take(&weights, &names, shape, sizes, format)
         });
         Ok(Self {
             level: Level::best(),

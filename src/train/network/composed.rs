@@ -34,10 +34,11 @@ fn encode(
         dropout.at(0),
     )?;
     let grid = Grid::new(batch, device)?;
-    for layer in 0..shape.num_hidden_layers {
+    for layer in 0..shape.layers.len() {
         let weights = &weights[EMBEDDINGS + layer * LAYER..][..LAYER];
         let place = |part: u32| dropout.at(1 + layer as u32 * 3 + part);
-        let attended = attend(shape, weights, &x, &grid, place(0))?;
+        let heads = shape.layers[layer].heads;
+        let attended = attend((heads, shape.head_width()), weights, &x, &grid, place(0))?;
         let out = linear(&attended, &weights[6], &weights[7])?;
         let sum = (drop(&out, place(1))? + &x)?;
         let between = norm(&sum, &weights[8], &weights[9], shape.layer_norm_eps)?;
@@ -162,15 +163,14 @@ impl Grid {
     }
 }
 
+/// Self-attention of so many heads of a width.
 fn attend(
-    shape: &Shape,
+    (heads, head_width): (usize, usize),
     weights: &[Tensor],
     x: &Tensor,
     grid: &Grid,
     dropout: Dropout,
 ) -> Result<Tensor> {
-    let heads = shape.num_attention_heads;
-    let head_width = shape.hidden_size / heads;
     let split = |part: usize| -> Result<Tensor> {
         linear(x, &weights[part * 2], &weights[part * 2 + 1])?
             .index_select(&grid.tokens, 0)?
@@ -185,6 +185,6 @@ fn attend(
     weights
         .matmul(&v)?
         .transpose(1, 2)?
-        .reshape((grid.texts * grid.longest, shape.hidden_size))?
+        .reshape((grid.texts * grid.longest, heads * head_width))?
         .index_select(&grid.places, 0)
 }

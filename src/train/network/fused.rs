@@ -20,7 +20,8 @@ pub(super) struct Forward {
     layers: Vec<Layer>,
 }
 
-/// Of one layer: [tokens, width] each, `inner` and `activated` [tokens, inner width].
+/// Of one layer: [tokens, width] each, `q`, `k`, `v` and `attended` [tokens, width of its heads], `inner` and `activated`
+/// [tokens, inner width].
 struct Layer {
     input: Tensor,
     q: Tensor,
@@ -50,9 +51,9 @@ pub(super) fn forward(
         &norm(&embedded, &weights[3], &weights[4], epsilon)?,
         dropout.at(0),
     )?;
-    let mut layers = Vec::with_capacity(shape.num_hidden_layers);
-    let layout = layout(shape, batch);
-    for number in 0..shape.num_hidden_layers {
+    let mut layers = Vec::with_capacity(shape.layers.len());
+    for number in 0..shape.layers.len() {
+        let layout = layout(shape, number, batch);
         let weights = &weights[EMBEDDINGS + number * LAYER..][..LAYER];
         let place = |part: u32| dropout.at(1 + number as u32 * 3 + part);
         let input = hidden;
@@ -64,10 +65,11 @@ pub(super) fn forward(
         };
         let (q, k, v) = (project(0)?, project(1)?, project(2)?);
         let attended = {
-            let mut out = vec![0f32; input.elem_count()];
+            let mut out = vec![0f32; q.elem_count()];
+            let of = q.shape();
             let (q, k, v) = (values(&q)?, values(&k)?, values(&v)?);
             attend(layout, &q, &k, &v, place(0), &mut out);
-            Tensor::from_vec(out, input.shape(), &Device::Cpu)?
+            Tensor::from_vec(out, of, &Device::Cpu)?
         };
         let first_sum = product(&attended, &weights[6])?;
         join(&first_sum, &weights[7], &input, place(1))?;
@@ -111,10 +113,10 @@ pub(super) fn backward(
     gradient: &Tensor,
 ) -> Result<Vec<Tensor>> {
     let epsilon = shape.layer_norm_eps as f32;
-    let layout = layout(shape, batch);
     let mut gradient = gradient.clone();
-    let mut by_layer = Vec::with_capacity(shape.num_hidden_layers);
-    for number in (0..shape.num_hidden_layers).rev() {
+    let mut by_layer = Vec::with_capacity(shape.layers.len());
+    for number in (0..shape.layers.len()).rev() {
+        let layout = layout(shape, number, batch);
         let weights = &weights[EMBEDDINGS + number * LAYER..][..LAYER];
         let place = |part: u32| dropout.at(1 + number as u32 * 3 + part);
         let layer = &forward.layers[number];
@@ -154,11 +156,12 @@ pub(super) fn backward(
     Ok(all)
 }
 
-fn layout<'b>(shape: &Shape, batch: &'b Batch) -> Layout<'b> {
+fn layout<'b>(shape: &Shape, layer: usize, batch: &'b Batch) -> Layout<'b> {
+    let heads = shape.layers[layer].heads;
     Layout {
         lengths: &batch.lengths,
-        heads: shape.num_attention_heads,
-        width: shape.hidden_size,
+        heads,
+        width: heads * shape.head_width(),
     }
 }
 

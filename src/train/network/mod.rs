@@ -13,6 +13,7 @@ mod heads;
 pub use batch::{Batch, Target};
 
 use super::kernels::dropout::Dropout;
+use crate::model::LayerShape;
 use candle_core::{Result, Tensor, Var};
 use serde::Deserialize;
 
@@ -25,9 +26,9 @@ pub struct Shape {
     pub hidden_size: usize,
     /// Number of layers.
     pub num_hidden_layers: usize,
-    /// Heads of attention in a layer.
+    /// Heads of attention in a whole layer.
     pub num_attention_heads: usize,
-    /// Width inside a layer's feed-forward part.
+    /// Units of the feed-forward part of a whole layer.
     pub intermediate_size: usize,
     /// Most tokens of a text.
     pub max_position_embeddings: usize,
@@ -35,12 +36,15 @@ pub struct Shape {
     pub type_vocab_size: usize,
     /// Least variance in layer normalisation.
     pub layer_norm_eps: f64,
+    /// Of each layer, from the first; only some of the heads and units may be left.
+    #[serde(skip)]
+    pub layers: Vec<LayerShape>,
 }
 
 /// Weights of the embeddings: words, positions, types, gain and shift of the normalisation.
-const EMBEDDINGS: usize = 5;
+pub(super) const EMBEDDINGS: usize = 5;
 /// Weights of a layer.
-const LAYER: usize = 16;
+pub(super) const LAYER: usize = 16;
 /// Weights of the two heads.
 const HEADS: usize = 8;
 
@@ -54,9 +58,22 @@ pub struct Weight {
 }
 
 impl Shape {
+    /// Width of a head of attention.
+    pub fn head_width(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+
+    /// A layer of which nothing is left out.
+    pub fn whole(&self) -> LayerShape {
+        LayerShape {
+            heads: self.num_attention_heads,
+            inner: self.intermediate_size,
+        }
+    }
+
     /// Every weight, in the order in which this module takes and gives them.
     pub fn weights(&self) -> Vec<Weight> {
-        let (width, inner) = (self.hidden_size, self.intermediate_size);
+        let width = self.hidden_size;
         let mut weights = Vec::new();
         let mut add = |name: String, shape: Vec<usize>| weights.push(Weight { name, shape });
         let embeddings = "bert.embeddings";
@@ -77,12 +94,13 @@ impl Shape {
             add(format!("{name}.bias"), vec![outputs]);
         };
         // A normalisation has gain and shift where a linear layer has weight and bias: without inputs.
-        for layer in 0..self.num_hidden_layers {
-            let layer = format!("bert.encoder.layer.{layer}");
+        for (number, &LayerShape { heads, inner }) in self.layers.iter().enumerate() {
+            let layer = format!("bert.encoder.layer.{number}");
+            let attended = heads * self.head_width();
             for part in ["query", "key", "value"] {
-                linear(format!("{layer}.attention.self.{part}"), width, width);
+                linear(format!("{layer}.attention.self.{part}"), attended, width);
             }
-            linear(format!("{layer}.attention.output.dense"), width, width);
+            linear(format!("{layer}.attention.output.dense"), width, attended);
             linear(format!("{layer}.attention.output.LayerNorm"), width, 0);
             linear(format!("{layer}.intermediate.dense"), inner, width);
             linear(format!("{layer}.output.dense"), width, inner);

@@ -12,6 +12,17 @@ fn shape() -> Shape {
         num_hidden_layers: 2,
         num_attention_heads: 3,
         intermediate_size: 40,
+        layers: vec![
+            LayerShape {
+                heads: 3,
+                inner: 40,
+            },
+            // Optimised: a head and a unit are left out.
+            LayerShape {
+                heads: 2,
+                inner: 39,
+            },
+        ],
         max_position_embeddings: 16,
         type_vocab_size: 2,
         layer_norm_eps: 1e-12,

@@ -51,7 +51,7 @@ impl Bench {
                 calibration_share: 0.0,
             },
             method: Method::Full,
-            epochs: 6,
+            epochs: 6.0,
             batch: 2,
             max_tokens: 16,
             rates: Rates {
@@ -67,7 +67,7 @@ impl Bench {
             judgements: 1,
             patience: 1000,
             checkpoint_every: 2,
-            half: false,
+            storage: Storage::Full,
             device: Device::Cpu,
         }
     }
@@ -103,7 +103,7 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 fn a_model_learns_and_the_folder_scores_as_it_did_in_training() {
     let bench = Bench::new();
     let run = Run {
-        epochs: 200,
+        epochs: 200.0,
         dropout: 0.0,
         ..bench.run("out")
     };
@@ -254,7 +254,7 @@ fn lora_learns_little_and_leaves_the_embeddings() {
         .unwrap();
     let run = Run {
         method: Method::Lora { rank: 2 },
-        epochs: 150,
+        epochs: 150.0,
         dropout: 0.0,
         ..bench.run("lora")
     };
