@@ -14,12 +14,16 @@ from pathlib import Path
 
 import torch
 from transformers import (BertConfig, BertForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification,
-                          RobertaConfig, RobertaForSequenceClassification, XLMRobertaConfig,
+                          ModernBertConfig, ModernBertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification, XLMRobertaConfig,
                           XLMRobertaForSequenceClassification)
 
 LABELS = {"id2label": {0: "negative", 1: "neutral", 2: "positive"}, "label2id": {"negative": 0, "neutral": 1, "positive": 2}}
 SHAPE = dict(vocab_size=40, hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=36,
              initializer_range=0.4, **LABELS)
+# The window is so small that most of the texts are longer.
+MODERN = dict(vocab_size=40, hidden_size=24, num_hidden_layers=4, num_attention_heads=2, intermediate_size=36, initializer_range=0.4,
+              initializer_cutoff_factor=2.0, max_position_embeddings=64, local_attention=8, pad_token_id=0, bos_token_id=3, eos_token_id=2,
+              cls_token_id=3, sep_token_id=2, attn_implementation="eager", **LABELS)
 FAMILIES = {
     "bert": (BertForSequenceClassification, BertConfig(**SHAPE, max_position_embeddings=64)),
     "roberta": (RobertaForSequenceClassification, RobertaConfig(**SHAPE, max_position_embeddings=66, type_vocab_size=1)),
@@ -28,6 +32,9 @@ FAMILIES = {
     "distilbert": (DistilBertForSequenceClassification,
                    DistilBertConfig(vocab_size=40, dim=24, n_layers=2, n_heads=2, hidden_dim=36, initializer_range=0.4,
                                     max_position_embeddings=64, **LABELS)),
+    "modernbert": (ModernBertForSequenceClassification, ModernBertConfig(**MODERN)),
+    "modernbert-mean": (ModernBertForSequenceClassification, ModernBertConfig(**MODERN, classifier_pooling="mean", attention_bias=True,
+                                                                              mlp_bias=True, norm_bias=True, classifier_bias=True)),
     "multi-label": (BertForSequenceClassification, BertConfig(**SHAPE, max_position_embeddings=64,
                                                               problem_type="multi_label_classification")),
 }

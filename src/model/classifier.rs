@@ -1,28 +1,50 @@
 //! The heads that tell sentiment from last hidden states: a whole text's from that of its first token, an entity's from
 //! the mean of those of its name beside that of the first token.
 
+use super::encoder::Norm;
 use super::folder::{Description, Family};
 use super::kernels::{Epilogue, Format, Level, Operand, Packed, product};
 use super::weights::Weights;
 
-/// A dense layer with its activation, then a linear layer, as in Hugging Face's `…ForSequenceClassification`; in f32.
+/// A dense layer with its activation, in ModernBERT a normalisation, then a linear layer, as in Hugging Face's
+/// `…ForSequenceClassification`; in f32.
 pub(super) struct Classifier {
-    activation: fn(f32) -> f32,
+    activation: Activation,
     pooler: Packed,
+    norm: Option<Norm>,
     classifier: Packed,
     rows: [usize; 3],
+}
+
+/// What follows the dense layer.
+enum Activation {
+    Tanh,
+    Of(Epilogue),
 }
 
 impl Classifier {
     /// Takes the document's head of the classifier described.
     pub(super) fn document(weights: &Weights, description: &Description) -> Result<Self, String> {
-        let width = description.shape.hidden_size;
-        let (names, activation): (_, fn(f32) -> f32) = match description.shape.family {
-            Family::Bert => (["bert.pooler.dense", "classifier"], f32::tanh),
-            Family::Roberta => (["classifier.dense", "classifier.out_proj"], f32::tanh),
-            Family::Distilbert => (["pre_classifier", "classifier"], |x| x.max(0.0)),
+        let shape = &description.shape;
+        let (names, activation) = match shape.family {
+            Family::Bert => (["bert.pooler.dense", "classifier"], Activation::Tanh),
+            Family::Roberta => (
+                ["classifier.dense", "classifier.out_proj"],
+                Activation::Tanh,
+            ),
+            Family::Distilbert => (
+                ["pre_classifier", "classifier"],
+                Activation::Of(Epilogue::Relu),
+            ),
+            Family::Modernbert => (["head.dense", "classifier"], Activation::Of(Epilogue::Gelu)),
         };
-        Self::take(weights, names, activation, [width, width], description.rows)
+        let sizes = [shape.hidden_size; 2];
+        let head = Self::take(weights, names, activation, sizes, description.rows)?;
+        let norm = match shape.family {
+            Family::Modernbert => Some(Norm::plain(&weights.within("head.norm"), shape)?),
+            _ => None,
+        };
+        Ok(Self { norm, ..head })
     }
 
     /// Takes the entities' head; none where the model has none.
@@ -38,7 +60,7 @@ impl Classifier {
         Self::take(
             weights,
             names,
-            f32::tanh,
+            Activation::Tanh,
             [2 * width, width],
             description.rows,
         )
@@ -48,17 +70,18 @@ impl Classifier {
     fn take(
         weights: &Weights,
         names: [&str; 2],
-        activation: fn(f32) -> f32,
+        activation: Activation,
         [inputs, width]: [usize; 2],
         rows: [usize; 3],
     ) -> Result<Self, String> {
         let packed = |name: &str, inputs, outputs| -> Result<Packed, String> {
-            let (weight, bias) = weights.linear(name, inputs, outputs)?;
+            let (weight, bias) = weights.linear_or_plain(name, inputs, outputs)?;
             Ok(Packed::new(Format::F32, inputs, &weight, Some(&bias)))
         };
         Ok(Self {
             activation,
             pooler: packed(names[0], inputs, width)?,
+            norm: None,
             classifier: packed(names[1], width, 3)?,
             rows,
         })
@@ -71,9 +94,16 @@ impl Classifier {
         let mut operand = Operand::new(Format::F32);
         operand.set(level, hidden, inputs);
         let mut pooled = vec![0.0; texts * width];
-        product(level, &operand, &self.pooler, Epilogue::Store, &mut pooled);
-        for number in &mut pooled {
-            *number = (self.activation)(*number);
+        let epilogue = match self.activation {
+            Activation::Tanh => Epilogue::Store,
+            Activation::Of(epilogue) => epilogue,
+        };
+        product(level, &operand, &self.pooler, epilogue, &mut pooled);
+        if matches!(self.activation, Activation::Tanh) {
+            pooled.iter_mut().for_each(|number| *number = number.tanh());
+        }
+        if let Some(norm) = &self.norm {
+            norm.apply(level, &mut pooled);
         }
         operand.set(level, &pooled, width);
         let mut logits = vec![0.0; texts * 3];

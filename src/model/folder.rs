@@ -80,6 +80,8 @@ pub(super) enum Family {
     Roberta,
     /// Sanh et al., 2019, arXiv:1910.01108.
     Distilbert,
+    /// Warner et al., 2024, arXiv:2412.13663.
+    Modernbert,
 }
 
 impl Family {
@@ -89,6 +91,7 @@ impl Family {
             "bert" => Some(Self::Bert),
             "roberta" | "xlm-roberta" => Some(Self::Roberta),
             "distilbert" => Some(Self::Distilbert),
+            "modernbert" => Some(Self::Modernbert),
             _ => None,
         }
     }
@@ -108,7 +111,7 @@ pub(super) struct Shape {
     pub(super) num_attention_heads: usize,
     #[serde(alias = "hidden_dim")]
     pub(super) intermediate_size: usize,
-    #[serde(default, alias = "activation")]
+    #[serde(default, alias = "activation", alias = "hidden_activation")]
     pub(super) hidden_act: Activation,
     pub(super) max_position_embeddings: usize,
     /// 0 where the family has no token types.
@@ -121,6 +124,102 @@ pub(super) struct Shape {
     /// Of each layer, from the first; only some of the heads and units may be left.
     #[serde(skip)]
     pub(super) layers: Vec<LayerShape>,
+    /// Without meaning in the other families.
+    #[serde(skip)]
+    pub(super) modern: Modern,
+}
+
+/// What only ModernBERT has.
+#[derive(Debug, Default)]
+pub(super) struct Modern {
+    /// Every so manyth layer, from the first, attends to the whole text.
+    every: usize,
+    /// Tokens that the other layers see, half of them on either side.
+    pub(super) local_attention: usize,
+    /// Base of the rotations of layers that see the whole text, and of the others.
+    pub(super) thetas: [f64; 2],
+    /// Whether the head sees the mean of all tokens in place of the first.
+    pub(super) means: bool,
+}
+
+impl Modern {
+    /// Whether a layer sees the whole text.
+    pub(super) fn is_global(&self, layer: usize) -> bool {
+        layer.is_multiple_of(self.every)
+    }
+
+    /// Reads `config.json`, also as transformers 5 writes it, with the bases in `rope_parameters`.
+    fn parse(json: &[u8]) -> Result<(Self, f64), String> {
+        let fields: ModernFields = serde_json::from_slice(json)
+            .map_err(|e| format!("{e}: squall cannot compute this kind of modernbert"))?;
+        let base = |kind: &str, own: Option<f64>, usual: f64| {
+            let listed = fields.rope_parameters.get(kind);
+            let listed = listed.and_then(|one| one.get("rope_theta")?.as_f64());
+            listed.or(own).unwrap_or(usual)
+        };
+        let global = base("full_attention", fields.global_rope_theta, 160_000.0);
+        let local = base("sliding_attention", fields.local_rope_theta, 10_000.0);
+        let means = match &*fields.classifier_pooling {
+            "cls" => false,
+            "mean" => true,
+            other => {
+                return Err(format!(
+                    "classifier_pooling is '{other}', squall knows cls and mean: choose another model"
+                ));
+            }
+        };
+        if fields.classifier_activation != Activation::Gelu
+            || fields.global_attn_every_n_layers == 0
+            || ![global, local]
+                .iter()
+                .all(|base| base.is_finite() && *base > 0.0)
+        {
+            return Err(format!(
+                "{fields:?}: squall cannot compute this kind of modernbert"
+            ));
+        }
+        let modern = Self {
+            every: fields.global_attn_every_n_layers,
+            local_attention: fields.local_attention,
+            thetas: [global, local],
+            means,
+        };
+        Ok((modern, fields.norm_eps))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct ModernFields {
+    #[serde(default = "three")]
+    global_attn_every_n_layers: usize,
+    #[serde(default = "usual_window")]
+    local_attention: usize,
+    global_rope_theta: Option<f64>,
+    local_rope_theta: Option<f64>,
+    #[serde(default)]
+    rope_parameters: BTreeMap<String, serde_json::Value>,
+    #[serde(default = "cls")]
+    classifier_pooling: String,
+    #[serde(default)]
+    classifier_activation: Activation,
+    #[serde(default = "modern_epsilon")]
+    norm_eps: f64,
+}
+
+fn three() -> usize {
+    3
+}
+
+fn usual_window() -> usize {
+    128
+}
+
+fn cls() -> String {
+    "cls".into()
+}
+
+fn modern_epsilon() -> f64 {
+    1e-5
 }
 
 /// What `squall optimize` left of a layer: `config.json`, key `squall.layers`.
@@ -182,7 +281,7 @@ impl Shape {
     pub(super) fn first_position(&self) -> usize {
         match self.family {
             Family::Roberta => self.pad_token_id.unwrap_or(1).saturating_add(1),
-            Family::Bert | Family::Distilbert => 0,
+            Family::Bert | Family::Distilbert | Family::Modernbert => 0,
         }
     }
 
@@ -254,7 +353,7 @@ fn parse(json: &[u8]) -> Result<Description, String> {
     let kind: Kind = serde_json::from_slice(json).map_err(fetch)?;
     let Some(family) = Family::named(&kind.model_type) else {
         return Err(format!(
-            "model_type is '{}', squall knows bert, roberta, xlm-roberta and distilbert: choose a sequence classifier of these",
+            "model_type is '{}', squall knows bert, roberta, xlm-roberta, distilbert and modernbert: choose a sequence classifier of these",
             kind.model_type
         ));
     };
@@ -267,6 +366,11 @@ fn parse(json: &[u8]) -> Result<Description, String> {
     shape.family = family;
     if family == Family::Distilbert {
         shape.type_vocab_size = 0;
+    }
+    if family == Family::Modernbert {
+        let (modern, epsilon) = Modern::parse(json)?;
+        shape.layer_norm_eps = epsilon;
+        shape.modern = modern;
     }
     let heads = shape.num_attention_heads;
     if heads == 0 || shape.hidden_size == 0 || !shape.hidden_size.is_multiple_of(heads) {

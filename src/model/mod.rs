@@ -51,6 +51,8 @@ pub struct Model {
     /// None in a model that knows only documents.
     entity: Option<Classifier>,
     calibration: Calibration,
+    /// Whether the document's head sees the mean of a text's tokens, not the first.
+    means: bool,
     /// Of logits.
     probabilities: fn([f32; 3]) -> Sentiment,
     vocab_size: usize,
@@ -85,6 +87,7 @@ impl Model {
             document: Classifier::document(&weights, &description).map_err(unfit)?,
             entity: Classifier::entity(&weights, &description).map_err(unfit)?,
             calibration: description.calibration,
+            means: shape.modern.means,
             probabilities: match description.multi_label {
                 true => sigmoids,
                 false => softmax,
@@ -205,6 +208,7 @@ impl Model {
             .iter()
             .map(|passage| match self.entity {
                 Some(_) => passage.wanted(),
+                None if self.means => (0..passage.tokens.len()).collect(),
                 None => vec![0],
             })
             .collect();
@@ -223,7 +227,10 @@ impl Model {
         for (passage, wanted) in passages.iter().zip(&wanted) {
             let (own, others) = rest.split_at(wanted.len() * width);
             rest = others;
-            documents.extend_from_slice(&own[..width]);
+            match self.means && self.entity.is_none() {
+                true => documents.extend(mean(own, width)),
+                false => documents.extend_from_slice(&own[..width]),
+            }
             if self.entity.is_some() {
                 passage.entity_vectors(wanted, own, width, &mut entities);
             }
@@ -260,6 +267,12 @@ impl Model {
             && tokens.0.iter().all(known)
             && passage.entities.iter().all(within)
     }
+}
+
+/// The mean of rows.
+fn mean(rows: &[f32], width: usize) -> impl Iterator<Item = f32> {
+    let count = (rows.len() / width) as f32;
+    (0..width).map(move |column| rows[column..].iter().step_by(width).sum::<f32>() / count)
 }
 
 /// Logits of a passage: negative, neutral, positive.

@@ -72,6 +72,8 @@ fn every_family_agrees_with_the_reference_implementation() {
         "xlm-roberta",
         "distilbert",
         "multi-label",
+        "modernbert",
+        "modernbert-mean",
     ] {
         let from = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/data/families")

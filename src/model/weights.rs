@@ -106,6 +106,32 @@ impl<'a> Weights<'a> {
         ))
     }
 
+    /// The numbers of a tensor that may be missing: zeros then.
+    ///
+    /// # Errors
+    /// As for [`Weights::take`].
+    pub(super) fn take_or_zeros(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+        match self.has(name) {
+            true => self.take(name, shape),
+            false => Ok(vec![0.0; shape.iter().product()]),
+        }
+    }
+
+    /// Weight and bias of a linear layer that may have no bias: zeros then.
+    ///
+    /// # Errors
+    /// As for [`Weights::take`].
+    pub(super) fn linear_or_plain(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<(Vec<f32>, Vec<f32>), String> {
+        let weights = self.within(name);
+        let weight = weights.take("weight", &[outputs, inputs])?;
+        Ok((weight, weights.take_or_zeros("bias", &[outputs])?))
+    }
+
     fn view(&self, name: &str) -> Option<TensorView<'a>> {
         self.file.tensor(&format!("{}{name}", self.prefix)).ok()
     }

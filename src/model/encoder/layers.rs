@@ -12,7 +12,7 @@ use crate::model::weights::Weights;
 const INNER_ROWS: usize = 70;
 
 /// Layer normalisation.
-pub(super) struct Norm {
+pub(in crate::model) struct Norm {
     weight: Vec<f32>,
     bias: Vec<f32>,
     epsilon: f32,
@@ -27,7 +27,16 @@ impl Norm {
         })
     }
 
-    pub(super) fn apply(&self, level: Level, rows: &mut [f32]) {
+    /// One that may have no bias.
+    pub(in crate::model) fn plain(weights: &Weights, shape: &Shape) -> Result<Self, String> {
+        Ok(Self {
+            weight: weights.take("weight", &[shape.hidden_size])?,
+            bias: weights.take_or_zeros("bias", &[shape.hidden_size])?,
+            epsilon: shape.layer_norm_eps as f32,
+        })
+    }
+
+    pub(in crate::model) fn apply(&self, level: Level, rows: &mut [f32]) {
         normalise(level, rows, &self.weight, &self.bias, self.epsilon);
     }
 }
@@ -146,7 +155,7 @@ impl Layer {
                 stride: 2 * attended,
             };
             let (scratch, out) = (&mut memory.attention, &mut context[asked]);
-            attention(level, self.heads, queries, keys, values, scratch, out);
+            attention(level, self.heads, None, queries, keys, values, scratch, out);
         }
         operand.set(level, context, attended);
         product(level, operand, &self.attended, Epilogue::Add, hidden);
@@ -164,7 +173,7 @@ impl Layer {
 }
 
 /// Makes a buffer's length right; what stands in it does not matter.
-fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+pub(super) fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     buffer.resize(length, 0.0);
     buffer
 }

@@ -4,15 +4,18 @@
 //! to, and attention looks at the rows of one text at a time. In the last layer only what is asked for is computed.
 
 mod layers;
+mod modern;
 mod names;
 
 use super::folder::Shape;
 use super::kernels::{Format, Level, Operand, Scratch};
 use super::weights::Weights;
-use layers::{Layer, Norm};
+use layers::Layer;
+pub(super) use layers::Norm;
+use modern::{ModernLayer, Rotation};
 use names::Names;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A BERT-like encoder, up to its last hidden states.
 pub(super) struct Encoder {
@@ -20,12 +23,20 @@ pub(super) struct Encoder {
     format: Format,
     width: usize,
     words: Vec<f32>,
-    /// Position and token type 0 together, from a text's first token on.
+    /// Position and token type 0 together, from a text's first token on; empty where positions are rotations.
     positions: Vec<f32>,
     norm: Norm,
-    layers: Vec<Layer>,
+    layers: Layers,
     /// Memory of passes that have ended, for those to come.
     idle: Mutex<Vec<Memory>>,
+}
+
+/// The layers, by where their normalisations stand.
+enum Layers {
+    /// Behind each part.
+    After(Vec<Layer>),
+    /// Before each part, and one behind the last layer.
+    Before(Vec<ModernLayer>, Norm),
 }
 
 /// A text, and what of it is asked for.
@@ -51,17 +62,21 @@ struct Rows {
 struct Memory {
     operand: Operand,
     hidden: Vec<f32>,
+    normed: Vec<f32>,
     queries: Vec<f32>,
     keys_values: Vec<f32>,
     context: Vec<f32>,
     inner: Vec<f32>,
+    gate: Vec<f32>,
     attention: Scratch,
 }
 
 impl Encoder {
     /// Takes the weights of an encoder of the given shape, and packs them for products in `format`.
     pub(super) fn take(weights: &Weights, shape: &Shape, format: Format) -> Result<Self, String> {
-        let names = Names::of(shape.family);
+        let Some(names) = Names::of(shape.family) else {
+            return Self::take_modern(weights, shape, format);
+        };
         let embeddings = weights.within(names.embeddings);
         let width = shape.hidden_size;
         let table = |name: &str, rows| {
@@ -91,7 +106,36 @@ impl Encoder {
             words: table("word", shape.vocab_size)?,
             positions,
             norm: Norm::take(&embeddings.within("LayerNorm"), shape)?,
-            layers: layers.collect::<Result<_, _>>()?,
+            layers: Layers::After(layers.collect::<Result<_, _>>()?),
+            idle: Mutex::default(),
+        })
+    }
+
+    fn take_modern(weights: &Weights, shape: &Shape, format: Format) -> Result<Self, String> {
+        let modern = &shape.modern;
+        let weights = weights.within("model");
+        let embeddings = weights.within("embeddings");
+        let width = shape.hidden_size;
+        let rotation = |theta| {
+            let head = width / shape.num_attention_heads;
+            Arc::new(Rotation::new(theta, head, shape.longest()))
+        };
+        let [global, local] = modern.thetas.map(rotation);
+        let layers = (0..shape.num_hidden_layers).map(|number| {
+            let weights = weights.within(&format!("layers.{number}"));
+            ModernLayer::take(&weights, shape, modern, number, [&global, &local], format)
+        });
+        Ok(Self {
+            level: Level::best(),
+            format,
+            width,
+            words: embeddings.take("tok_embeddings.weight", &[shape.vocab_size, width])?,
+            positions: Vec::new(),
+            norm: Norm::plain(&embeddings.within("norm"), shape)?,
+            layers: Layers::Before(
+                layers.collect::<Result<_, _>>()?,
+                Norm::plain(&weights.within("final_norm"), shape)?,
+            ),
             idle: Mutex::default(),
         })
     }
@@ -103,11 +147,17 @@ impl Encoder {
 
     /// Products of numbers in its matrix products for each token, but for those of the tokens asked for.
     pub(super) fn multiplications_per_token(&self) -> f64 {
-        let last = self.layers.len().saturating_sub(1);
-        let layers = self.layers.iter().enumerate();
-        layers
-            .map(|(index, layer)| layer.multiplications(index == last))
-            .sum::<usize>() as f64
+        let all: usize = match &self.layers {
+            Layers::After(layers) => {
+                let last = layers.len().saturating_sub(1);
+                let layers = layers.iter().enumerate();
+                layers
+                    .map(|(index, layer)| layer.multiplications(index == last))
+                    .sum()
+            }
+            Layers::Before(layers, _) => layers.iter().map(ModernLayer::multiplications).sum(),
+        };
+        all as f64
     }
 
     /// What the processor computes it with.
@@ -130,17 +180,28 @@ impl Encoder {
             });
             start = all.end;
         }
-        let last = self.layers.len().saturating_sub(1);
-        for (index, layer) in self.layers.iter().enumerate() {
-            if index == last {
-                for (request, rows) in requests.iter().zip(&mut rows) {
-                    let begin = wanted.len();
-                    wanted.extend(request.wanted.iter().map(|place| rows.all.start + place));
-                    rows.asked = begin..wanted.len();
+        for (request, rows) in requests.iter().zip(&rows) {
+            wanted.extend(request.wanted.iter().map(|place| rows.all.start + place));
+        }
+        match &self.layers {
+            Layers::After(layers) => {
+                let last = layers.len().saturating_sub(1);
+                for (index, layer) in layers.iter().enumerate() {
+                    if index == last {
+                        ask_for(requests, &mut rows);
+                    }
+                    let only = (index == last).then_some(&wanted[..]);
+                    layer.forward(self.level, &rows, only, &mut memory);
                 }
             }
-            let only = (index == last).then_some(&wanted[..]);
-            layer.forward(self.level, &rows, only, &mut memory);
+            Layers::Before(layers, norm) => {
+                for layer in layers {
+                    layer.forward(self.level, &rows, &mut memory);
+                }
+                let row = |&row: &usize| &memory.hidden[row * self.width..][..self.width];
+                memory.hidden = wanted.iter().flat_map(row).copied().collect();
+                norm.apply(self.level, &mut memory.hidden);
+            }
         }
         let hidden = memory.hidden.clone();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,13 +212,12 @@ impl Encoder {
     fn embed(&self, requests: &[Request], hidden: &mut Vec<f32>) {
         hidden.clear();
         for request in requests {
-            for (&token, position) in request.tokens.iter().zip(self.positions.chunks(self.width)) {
-                let word = &self.words[token as usize * self.width..][..self.width];
-                hidden.extend(
-                    word.iter()
-                        .zip(position)
-                        .map(|(word, position)| word + position),
-                );
+            let first = hidden.len();
+            for &token in request.tokens {
+                hidden.extend_from_slice(&self.words[token as usize * self.width..][..self.width]);
+            }
+            for (number, position) in hidden[first..].iter_mut().zip(&self.positions) {
+                *number += position;
             }
         }
         self.norm.apply(self.level, hidden);
@@ -168,11 +228,22 @@ impl Encoder {
         idle.pop().unwrap_or_else(|| Memory {
             operand: Operand::new(self.format),
             hidden: Vec::new(),
+            normed: Vec::new(),
             queries: Vec::new(),
             keys_values: Vec::new(),
             context: Vec::new(),
             inner: Vec::new(),
+            gate: Vec::new(),
             attention: Scratch::default(),
         })
+    }
+}
+
+/// From here on only what is wanted is computed: its rows stand one behind the other.
+fn ask_for(requests: &[Request], rows: &mut [Rows]) {
+    let mut begin = 0;
+    for (request, rows) in requests.iter().zip(rows) {
+        rows.asked = begin..begin + request.wanted.len();
+        begin = rows.asked.end;
     }
 }

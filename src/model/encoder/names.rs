@@ -17,7 +17,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn of(family: Family) -> Self {
+    /// None for ModernBERT, whose layers have other parts.
+    pub(super) fn of(family: Family) -> Option<Self> {
         let bert = Self {
             embeddings: "bert.embeddings",
             layers: "bert.encoder.layer",
@@ -32,7 +33,8 @@ impl Names {
             outer: "output.dense",
             outer_norm: "output.LayerNorm",
         };
-        match family {
+        Some(match family {
+            Family::Modernbert => return None,
             Family::Bert => bert,
             Family::Roberta => Self {
                 embeddings: "roberta.embeddings",
@@ -49,6 +51,6 @@ impl Names {
                 outer: "ffn.lin2",
                 outer_norm: "output_layer_norm",
             },
-        }
+        })
     }
 }

@@ -37,8 +37,9 @@ pub(in crate::model) struct Scratch {
 
 at_every_level! {
     /// For each row of `queries` and each head the mean of `values`, weighted by the softmax of the products of the query with
-    /// `keys`; any scale of those products has to be in the queries. `out` has a row of all heads for each query.
-    attention = attention_with(heads: Heads, queries: Strided, keys: Strided, values: Strided, scratch: &mut Scratch, out: &mut [f32])
+    /// `keys`; any scale of those products has to be in the queries. With a window, queries and keys are rows of the same text from its
+    /// beginning, and a query sees those keys that are at most so far from it. `out` has a row of all heads for each query.
+    attention = attention_with(heads: Heads, window: Option<usize>, queries: Strided, keys: Strided, values: Strided, scratch: &mut Scratch, out: &mut [f32])
 }
 
 /// The queries lie along the lanes: the softmax over the keys is then the same instructions for 32 queries at once,
@@ -47,6 +48,7 @@ at_every_level! {
 fn attention_with<L: Lanes>(
     lanes: L,
     heads: Heads,
+    window: Option<usize>,
     queries: Strided,
     keys: Strided,
     values: Strided,
@@ -73,11 +75,19 @@ fn attention_with<L: Lanes>(
                 row: keys.stride,
                 group: 1,
             };
-            for tile in tiles::<L>(length) {
-                let operand = operand.starting_at(tile.start);
-                tile_sums::<L, F32>(lanes, operand, &scratch.queries, &mut scratch.scores[tile]);
+            let seen = match window {
+                None => 0..length,
+                Some(window) => panel.saturating_sub(window)..length.min(panel + count + window),
+            };
+            let scores = &mut scratch.scores[..seen.len()];
+            for tile in tiles::<L>(seen.len()) {
+                let operand = operand.starting_at(seen.start + tile.start);
+                tile_sums::<L, F32>(lanes, operand, &scratch.queries, &mut scores[tile]);
             }
-            let sums = softmax(lanes, &mut scratch.scores, count);
+            if let Some(window) = window {
+                hide(scores, seen.start, panel, window);
+            }
+            let sums = softmax(lanes, scores, count);
             for dimension in (0..heads.width).step_by(CHANNELS) {
                 let width = CHANNELS.min(heads.width - dimension);
                 // The first panel packs the values, further ones find them there.
@@ -91,7 +101,7 @@ fn attention_with<L: Lanes>(
                     }
                 }
                 let operand = Words {
-                    words: flat(&scratch.scores),
+                    words: flat(scores),
                     row: 1,
                     group: CHANNELS,
                 };
@@ -101,7 +111,7 @@ fn attention_with<L: Lanes>(
                     tile_sums::<L, F32>(
                         lanes,
                         operand.starting_at(tile.start),
-                        &scratch.values,
+                        &scratch.values[seen.clone()],
                         means,
                     );
                     for (means, query) in means.iter().zip(tile) {
@@ -142,6 +152,18 @@ fn turn<L: Lanes>(lanes: L, queries: Strided, count: usize, lines: &mut [Line]) 
             }
             for (line, vector) in lines.iter_mut().zip(square) {
                 lanes.store_words(lanes.as_words(*vector), &mut line.0[from..]);
+            }
+        }
+    }
+}
+
+/// Takes from each query, `first_query` in the first lane, the scores of keys that are further from it than the window; `first_key` is that of the
+/// first line. Its own is always left.
+fn hide(scores: &mut [Line], first_key: usize, first_query: usize, window: usize) {
+    for (key, line) in (first_key..).zip(scores) {
+        for (query, score) in (first_query..).zip(&mut line.0) {
+            if key.abs_diff(query) > window {
+                *score = f32::NEG_INFINITY.to_bits();
             }
         }
     }

@@ -147,7 +147,8 @@ proptest! {
 
     #[test]
     fn attention_is_the_mean_weighted_by_softmax(
-        length in 1usize..80, asked in 1usize..80, count in 1usize..3, width in 1usize..70, values in matrix(80, 3 * 2 * 70, 2.0)
+        length in 1usize..80, asked in 1usize..80, count in 1usize..3, width in 1usize..70,
+        window in proptest::option::of(0usize..90), values in matrix(80, 3 * 2 * 70, 2.0)
     ) {
         let heads = Heads { count, width };
         let row = count * width;
@@ -159,15 +160,17 @@ proptest! {
             // What stood there before must not matter.
             let mut scratch = Scratch::default();
             let mut other = vec![0.0; row];
-            attention(level, heads, part(1), part(2), part(2), &mut scratch, &mut other);
-            attention(level, heads, part(0), part(1), part(2), &mut scratch, &mut out);
+            attention(level, heads, None, part(1), part(2), part(2), &mut scratch, &mut other);
+            attention(level, heads, window, part(0), part(1), part(2), &mut scratch, &mut out);
             for query in 0..asked {
                 for head in 0..count {
                     let vector = |token: usize, part: usize| &all[token * 3 * row + part * row + head * width..][..width];
                     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
                     let scores: Vec<f64> = (0..length).map(|key| dot(vector(query, 0), vector(key, 1))).collect();
                     let highest = scores.iter().copied().fold(f64::MIN, f64::max);
-                    let weights: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();
+                    let sees = |key: usize| window.is_none_or(|window| key.abs_diff(query) <= window);
+                    let weight = |(key, score): (usize, &f64)| if sees(key) { (score - highest).exp() } else { 0.0 };
+                    let weights: Vec<f64> = scores.iter().enumerate().map(weight).collect();
                     let sum: f64 = weights.iter().sum();
                     for number in 0..width {
                         let right = (0..length).map(|key| weights[key] * f64::from(vector(key, 2)[number])).sum::<f64>() / sum;
