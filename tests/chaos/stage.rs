@@ -273,15 +273,7 @@ impl<'a> Stage<'a> {
             let Some(mut process) = slot.process.take() else {
                 continue;
             };
-            let status = loop {
-                match process.ended() {
-                    None if Instant::now() < until => {
-                        tokio::time::sleep(Duration::from_millis(30)).await
-                    }
-                    status => break status,
-                }
-            };
-            match status {
+            match process.ended_by(until).await {
                 Some(status) if status.success() => {}
                 Some(status)
                     if status.code().is_none() && kills(&self.setup) > killed_before + killed =>
