@@ -12,7 +12,7 @@ help:
 	@echo "make check   formatting and lints, warnings denied"
 	@echo "make build   the program, optimised, in target/release/squall"
 	@echo "make chaos   processes killed and inserts that go wrong, RUNS=20 times from SEED=1 on, PARALLEL=2 at once; then the outbox"
-	@echo "make bench   speed of scoring and of the way from a post to its alert"
+	@echo "make bench   speed of scoring, of the way from a post to its alert, and of deliveries"
 
 # The same profile as the tests, in which the dependencies are compiled with full optimisation: one build serves both.
 demo: system

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Speed, on an otherwise idle machine: the whole way from a post to its alert; scoring, beside a peer where there is one.
+# Speed, on an otherwise idle machine: scoring, beside a peer where there is one; the whole way from a post to its alert;
+# deliveries.
 #   SQUALL_BENCH_TEXTS  posts to score, one JSON object a line (default: examples/posts.jsonl)
 #   SQUALL_BENCH_ONNX   the same model for ONNX Runtime; then the peer runs too, in .venv-bench
 set -eu
@@ -16,3 +17,5 @@ else
     $squall bench model --input "$texts"
 fi
 $squall bench pipeline
+$squall bench pipeline --rate 500
+$squall bench deliver

@@ -12,7 +12,7 @@
 //!  web               page, HTTP API, health, metrics
 //! ```
 //!
-//! Layers, each may use those before it: `domain`, `faults`; `config`, `telemetry`; `text`, `detect`, `campaign` (pure: no
+//! Layers, each may use those before it: `domain`, `faults`, `lock`; `config`, `telemetry`; `text`, `detect`, `campaign` (pure: no
 //! clock, no I/O); `model`, `broker`, `state`, `store`, `notify`,
 //! `connect` (adapters); `pipeline`, `train`; `web`;
 //! `cli`, `app`. `tests/layers.rs` holds them to it. ARCHITECTURE.md tells why.
@@ -28,6 +28,7 @@ pub mod connect;
 pub mod detect;
 pub mod domain;
 pub mod faults;
+mod lock;
 pub mod model;
 pub mod notify;
 pub mod pipeline;

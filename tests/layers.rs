@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by layer, lowest first.
 const LAYERS: [&[&str]; 7] = [
-    &["domain", "faults"],
+    &["domain", "faults", "lock"],
     &["config", "telemetry"],
     &["text", "detect", "campaign"],
     &["model", "broker", "store", "state", "notify", "connect"],

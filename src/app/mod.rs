@@ -87,6 +87,7 @@ struct Parts {
     states: States,
     scoring: Option<(Arc<Reader>, Encoder)>,
     notifier: Notifier,
+    routing: Routing,
     /// To ask NOTIFY, where it runs here.
     board: Option<Board>,
     /// What NOTIFY is asked: taken when it starts.
@@ -146,14 +147,6 @@ pub fn notifier(config: &Config) -> anyhow::Result<Notifier> {
     Notifier::new(&config.notify, &config.endpoints).map_err(|errors| all("endpoints", &errors))
 }
 
-/// Checks routes and quiet hours.
-///
-/// # Errors
-/// All that is wrong with them.
-pub fn routing(config: &Config) -> anyhow::Result<Routing> {
-    Routing::new(config).map_err(|errors| all("routes", &errors))
-}
-
 /// Opens the store of the configuration: ClickHouse where `clickhouse.url` names a server, which is not reached yet.
 ///
 /// # Errors
@@ -211,7 +204,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
     };
     let matcher = matcher(&config, &dictionary)?;
     let notifier = notifier(&config)?;
-    routing(&config)?;
+    let routing = Routing::new(&config).map_err(|errors| all("routes", &errors))?;
     let listener = match roles.contains(&Role::Api) {
         true => Some(listen(config.api.listen).await?),
         false => None,
@@ -246,6 +239,7 @@ pub async fn run(config: Config, run: Run) -> anyhow::Result<()> {
         states,
         scoring,
         notifier,
+        routing,
         board: roles.contains(&Role::Notify).then_some(board),
         questions: Mutex::new(Some(questions)),
         config,

@@ -3,10 +3,11 @@
 use super::{OnAlert, Parts, Running};
 use crate::broker::{BrokerError, Consumer, Producer, topics};
 use crate::domain::EntityId;
+use crate::lock::lock;
 use crate::pipeline::{detect, notify, score, stopping, store};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Records a consumer may hold ready for its role.
@@ -58,10 +59,6 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts one consuming role; [`Running`] then tells whether it has joined its group.
@@ -150,7 +147,7 @@ pub(super) fn start(
                 emitter: parts.emitter.clone(),
                 state: parts.states.notify(&parts.connection, &parts.producer),
                 config: config.notify.clone(),
-                routing: super::routing(config)?,
+                routing: parts.routing.clone(),
                 connection: parts.connection.clone(),
                 entity_lists: Arc::new(move |id: &EntityId| lists.lists_of(id).to_vec()),
                 max_alert_age: config.detect.max_alert_age,

@@ -21,10 +21,3 @@ pub use error::BrokerError;
 pub use inspect::{ClusterFacts, GroupFacts, Settings, TopicFacts};
 pub use partition::{Entry, PartitionReader};
 pub use producer::{Acknowledged, Outgoing, Producer};
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// What these locks guard is whole at every step, so a panic of another thread does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

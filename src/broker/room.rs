@@ -4,7 +4,8 @@
 //! Each writer keeps at most [`BYTES`] and [`RECORDS`] per partition that its readers have not committed;
 //! three writers of one partition (a replay, the HTTP API, a role) fit.
 
-use super::{BrokerError, Connection, lock, topics};
+use super::{BrokerError, Connection, topics};
+use crate::lock::lock;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::Offset;

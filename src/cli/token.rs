@@ -1,6 +1,7 @@
 //! `squall token`: makes a token for the API.
 
 use crate::config::Access;
+use crate::domain::hexadecimal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -29,8 +30,7 @@ pub(super) fn run(args: &Token) -> anyhow::Result<()> {
 }
 
 fn lines(name: &str, role: Access, token: &str) -> String {
-    let digest = Sha256::digest(token);
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hexadecimal(&Sha256::digest(token));
     let name = toml::Value::String(name.to_owned());
     format!(
         "[[tokens]]\nname = {name}\nrole = \"{}\"\nhash = \"sha256:{hex}\"\n",

@@ -18,7 +18,7 @@ mod time;
 
 pub use alert::{
     AlertKind, AlertMessage, Evidence, Expected, Observed, Severity, SpikeWindow, alert_id, hash,
-    message_id,
+    hexadecimal, message_id,
 };
 pub use campaign::{Campaign, CampaignId};
 pub use delivery::{Delivery, Outcome};

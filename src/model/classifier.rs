@@ -75,7 +75,11 @@ impl Classifier {
         rows: [usize; 3],
     ) -> Result<Self, String> {
         let packed = |name: &str, inputs, outputs| -> Result<Packed, String> {
-            let (weight, bias) = weights.linear_or_plain(name, inputs, outputs)?;
+            let (weight, bias) = match name {
+                // ModernBERT's.
+                "head.dense" => weights.linear_or_plain(name, inputs, outputs)?,
+                _ => weights.linear(name, inputs, outputs)?,
+            };
             Ok(Packed::new(Format::F32, inputs, &weight, Some(&bias)))
         };
         Ok(Self {

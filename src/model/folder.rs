@@ -1,7 +1,7 @@
 //! A Hugging Face folder with a BERT sequence classifier, read and checked.
 
 use super::{Calibration, ModelError};
-use crate::domain::Label;
+use crate::domain::{Label, hexadecimal};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -46,11 +46,7 @@ impl Folder {
             digest.update(&file.bytes);
         }
         digest.update(precision);
-        let digest = digest.finalize();
-        digest[..4]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hexadecimal(&digest.finalize()[..4])
     }
 }
 

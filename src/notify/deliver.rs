@@ -1,12 +1,15 @@
 //! Sending a body to an endpoint, and what follows of the answer.
 
+use super::cause::cause;
 use super::endpoint::Endpoint;
 use super::guard::Guard;
 use super::retry;
 use crate::config::{EndpointConfig, NotifyConfig, duration};
 use crate::domain::{Outcome, Timestamp};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER, USER_AGENT};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER, USER_AGENT,
+};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +17,8 @@ use std::time::Duration;
 const READ_BYTES: usize = 4096;
 /// … and so much of it is kept, in characters.
 const KEPT_CHARS: usize = 200;
+/// Shorter parts of an address are no secrets, in bytes.
+const SECRET_LENGTH: usize = 8;
 
 /// Delivers alert messages to the configured endpoints. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -186,7 +191,7 @@ impl Notifier {
         let said = if status.is_redirection() {
             "redirects are not followed, configure the final address".to_owned()
         } else {
-            beginning(response).await
+            hide(&beginning(response).await, endpoint.url())
         };
         Err(Failure {
             status: Some(status),
@@ -203,19 +208,13 @@ fn headers(all: Vec<(&'static str, String)>) -> HeaderMap {
         .collect()
 }
 
-/// The client: no redirects, no proxy from the environment, one timeout from connecting to the end of the answer.
-/// The system's certificates are needed only where an endpoint is reached over TLS.
-/// Names are resolved by the guard.
+/// The client of these endpoints. The system's certificates are needed only where one is reached over TLS.
 fn client(
     config: &NotifyConfig,
     guard: &Guard,
     endpoints: &[Arc<Endpoint>],
 ) -> Result<Client, String> {
-    let mut builder = Client::builder()
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .dns_resolver(guard.clone())
-        .timeout(config.timeout);
+    let mut builder = builder(config, guard);
     if !endpoints
         .iter()
         .any(|endpoint| endpoint.url().scheme() == "https")
@@ -225,9 +224,19 @@ fn client(
     builder.build().map_err(|error| {
         format!(
             "notify: cannot prepare TLS: {}: install the system's CA certificates",
-            root_cause(&error)
+            cause(&error)
         )
     })
+}
+
+/// No redirects, no proxy from the environment, one timeout from connecting to the end of the answer; names are resolved
+/// by the guard.
+fn builder(config: &NotifyConfig, guard: &Guard) -> ClientBuilder {
+    Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .dns_resolver(guard.clone())
+        .timeout(config.timeout)
 }
 
 /// What went wrong with a request that got no answer. Never shows the URL.
@@ -236,22 +245,18 @@ fn explain(error: reqwest::Error, timeout: Duration) -> String {
     if error.is_timeout() {
         format!("no answer within {}", duration::format(timeout))
     } else if error.is_connect() {
-        format!("cannot connect: {}", root_cause(&error))
+        format!("cannot connect: {}", cause(&error))
     } else {
-        format!("request failed: {}", root_cause(&error))
+        format!("request failed: {}", cause(&error))
     }
 }
 
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
-}
-
-/// The beginning of a body as one line of text: what arrived before the timeout, cut.
+/// The beginning of a body as one line of text: what arrived before the timeout. One that is encoded, which squall
+/// never asks for, is not read: it could be a bomb, and undone it would only say what the status says.
 async fn beginning(mut response: Response) -> String {
+    if response.headers().contains_key(CONTENT_ENCODING) {
+        return "its body is compressed, and is not read".to_owned();
+    }
     let mut bytes = Vec::new();
     while bytes.len() < READ_BYTES
         && let Ok(Some(chunk)) = response.chunk().await
@@ -262,15 +267,24 @@ async fn beginning(mut response: Response) -> String {
         .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(KEPT_CHARS)
-        .collect();
+        .join(" ");
     if text.is_empty() {
         "no reason given".to_owned()
     } else {
         text
     }
+}
+
+/// What a receiver says, cut, without the parts of its address that may be secrets: some repeat it in what they say.
+fn hide(said: &str, url: &Url) -> String {
+    let mut said = said.to_owned();
+    let segments = url.path().split('/');
+    for part in segments.chain(url.query().unwrap_or_default().split(['&', '='])) {
+        if part.len() >= SECRET_LENGTH {
+            said = said.replace(part, "…");
+        }
+    }
+    said.chars().take(KEPT_CHARS).collect()
 }
 
 #[cfg(test)]

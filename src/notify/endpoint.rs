@@ -4,7 +4,7 @@ use super::format::{Facts, Format};
 use super::notice::Notice;
 use super::sign::{SigningKey, signatures};
 use crate::config::{EndpointConfig, FormatConfig};
-use crate::domain::Severity;
+use crate::domain::{Severity, hexadecimal};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -109,12 +109,7 @@ impl Endpoint {
 
     /// Tells its address from another, and not what it is: 16 hexadecimal digits of a hash.
     pub fn fingerprint(&self) -> String {
-        let digest = Sha256::digest(self.url.as_str());
-        digest
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hexadecimal(&Sha256::digest(self.url.as_str())[..8])
     }
 
     pub(super) fn url(&self) -> &Url {

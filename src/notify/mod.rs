@@ -5,6 +5,7 @@
 //!
 //! [Standard Webhooks 1.0.0]: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
+mod cause;
 mod deliver;
 mod endpoint;
 mod format;

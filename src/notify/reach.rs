@@ -1,5 +1,6 @@
 //! Whether an endpoint can be reached, without sending it anything.
 
+use super::cause::cause;
 use super::endpoint::Endpoint;
 use super::guard::Guard;
 use reqwest::{Client, redirect};
@@ -69,20 +70,12 @@ impl Endpoint {
         match client.head(self.place()).send().await {
             Err(error) if error.is_connect() => Err(format!(
                 "no secure connection ({}): the receiver needs a certificate that this machine trusts",
-                root_cause(&error)
+                cause(&error)
             )),
             // It speaks TLS; what it thinks of the question does not matter.
             _ => Ok(()),
         }
     }
-}
-
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

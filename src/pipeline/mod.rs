@@ -23,7 +23,6 @@ pub use score_line::ScoreLine;
 use crate::broker::{BrokerError, Expired, Lag, Stop};
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
@@ -110,8 +109,4 @@ fn report_expired(metrics: &Metrics, expired: &Expired) {
     tracing::error!(topic = %topic, partition = expired.partition, first = offsets.start, last = offsets.end - 1,
         "records expired before they were read: raise the retention of the topic");
     metrics.records_expired.with([topic]).inc_by(count as u64);
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

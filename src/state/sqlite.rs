@@ -1,13 +1,14 @@
 //! State in a SQLite file, for the embedded broker: one process, nothing to install.
 
 use super::{Change, State, StateError, StateResult};
+use crate::lock::lock;
 use futures::future::BoxFuture;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// "sqst": marks a file as squall's state.
@@ -254,11 +255,6 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(job)
         .await
         .unwrap_or_else(|e| Err(failed(&state.file.path, e.to_string())))
-}
-
-/// The lock, also after a job that held it panicked: its transaction was rolled back as it unwound.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

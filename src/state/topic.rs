@@ -20,9 +20,10 @@ use super::{Change, State, StateError, StateResult};
 use crate::broker::{
     Acknowledged, BrokerError, Connection, Entry, Outgoing, PartitionReader, Producer, topics,
 };
+use crate::lock::lock;
 use futures::future::BoxFuture;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
 
@@ -108,11 +109,7 @@ impl TopicState {
     }
 
     fn slot(&self, partition: i32) -> Slot {
-        let mut partitions = self
-            .partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        partitions.entry(partition).or_default().clone()
+        lock(&self.partitions).entry(partition).or_default().clone()
     }
 
     /// Takes a partition over.

@@ -1,7 +1,8 @@
 //! What keeps a role from working: it makes the service not ready, and stands in its metrics.
 
+use crate::lock::lock;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Problems by the name of what has them. Cheap to clone; all clones share.
 #[derive(Debug, Clone, Default)]
@@ -10,22 +11,18 @@ pub struct Health(Arc<Mutex<BTreeMap<String, String>>>);
 impl Health {
     /// Something cannot go on, and why.
     pub fn trouble(&self, what: &str, problem: impl Into<String>) {
-        self.lock().insert(what.to_owned(), problem.into());
+        lock(&self.0).insert(what.to_owned(), problem.into());
     }
 
     /// It can again.
     pub fn well(&self, what: &str) {
-        self.lock().remove(what);
+        lock(&self.0).remove(what);
     }
 
     /// One line for each problem, by name.
     pub fn problems(&self) -> Vec<String> {
         let line = |(what, problem): (&String, &String)| format!("{what}: {problem}");
-        self.lock().iter().map(line).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).iter().map(line).collect()
     }
 }
 

@@ -6,7 +6,7 @@ mod merge;
 use super::error::TrainError;
 use super::examples::{self, Example, occurrences};
 use super::network::Target;
-use crate::domain::Label;
+use crate::domain::{Label, hexadecimal};
 use crate::model::{Passage, Tokenizer};
 use crate::text;
 use corrections::Corrections;
@@ -245,10 +245,6 @@ fn read(path: &Path) -> Result<(Vec<Example>, FileNote), TrainError> {
         texts: examples.len(),
     };
     Ok((examples, note))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What two texts share that count as the same: the words, in lower case, without links and punctuation.

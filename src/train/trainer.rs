@@ -9,6 +9,7 @@ use super::judge::{answer, merit};
 use super::learner::{Learner, Method, Rates};
 use super::network::{self, Batch, Pass};
 use super::tensorboard::EventFile;
+use crate::domain::hexadecimal;
 use crate::model::{Calibration, workers};
 use candle_core::{DType, Device, Tensor};
 use rand::seq::SliceRandom as _;
@@ -193,11 +194,7 @@ impl Run {
 }
 
 fn name(description: &serde_json::Value) -> String {
-    let digest = Sha256::digest(description.to_string());
-    digest[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(&Sha256::digest(description.to_string())[..8])
 }
 
 fn copies(weights: &[Tensor]) -> candle_core::Result<Vec<Tensor>> {

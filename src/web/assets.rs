@@ -1,6 +1,7 @@
 //! Style, script and icon, compiled in. Their addresses carry a hash, so that browsers may keep them for ever.
 
 use super::Problem;
+use crate::domain::hexadecimal;
 use axum::extract::Path;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -31,11 +32,7 @@ static HASH: LazyLock<String> = LazyLock::new(|| {
     for (_, _, text) in ASSETS {
         digest.update(text);
     }
-    let digest = digest.finalize();
-    digest[..6]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(&digest.finalize()[..6])
 });
 
 /// Address of an asset, as pages name it.

@@ -3,6 +3,7 @@
 use super::access::{self, Identity};
 use super::server::Squall;
 use super::{Problem, Web, pages};
+use crate::domain::hexadecimal;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -82,8 +83,7 @@ fn session_of(hash: &[u8]) -> String {
         // A key of any length is taken.
         return String::new();
     };
-    let bytes = mac.into_bytes();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&mac.into_bytes())
 }
 
 /// Fields of a form that was sent as `application/x-www-form-urlencoded`.

@@ -7,7 +7,8 @@
 //! ```
 
 use crate::broker::Broker;
-use crate::setup::{EPOCH, GROUP, PARTITIONS, SESSION};
+use crate::process::Process;
+use crate::setup;
 use anyhow::{Context as _, ensure};
 use axum::Router;
 use axum::extract::{Path as Segment, State};
@@ -22,7 +23,6 @@ use squall::notify::{Notice, sample};
 use squall::pipeline::Emitter;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ pub async fn run(
         program,
         model,
         &broker.address,
-        &address.to_string(),
+        &format!("http://{address}"),
     )?;
     let mut random = StdRng::seed_from_u64(seed);
 
@@ -149,7 +149,11 @@ pub async fn run(
             setup.count(delivered) >= alerts * ENDPOINTS.len()
         })
         .await?;
-    process.end(&setup).await?;
+    ensure!(process.ended().is_none(), "it has ended by itself");
+    process.signal("-TERM");
+    let status = process.ended_by(Instant::now() + PATIENCE).await;
+    let status = status.context("it does not end")?;
+    ensure!(status.success(), "{status}: see {}", setup.log.display());
     check(&setup, &receivers, alerts, &killed_at)
 }
 
@@ -251,24 +255,13 @@ impl Setup {
         std::fs::create_dir_all(folder)?;
         let data = folder.join("data");
         let wait = WAIT.as_secs();
-        let endpoints = ENDPOINTS.map(|name| {
-            format!(
-                "[[endpoints]]\nname = \"{name}\"\nurl = \"http://{receivers}/{name}\"\nsecrets = [\"whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==\"]\n"
-            )
-        });
+        let endpoints = ENDPOINTS.map(|name| setup::endpoint(name, &format!("{receivers}/{name}")));
         let text = format!(
             r#"
 [run]
 data_dir = {data:?}
 drain_deadline = "10s"
-[kafka]
-brokers = "{broker}"
-epoch = "{EPOCH}"
-group = "{GROUP}"
-partitions = {PARTITIONS}
-[kafka.client]
-"session.timeout.ms" = "{}"
-"heartbeat.interval.ms" = "200"
+{}
 [model]
 source = {model:?}
 [api]
@@ -280,7 +273,7 @@ in_flight = {PLACES}
 group_from = 0
 allow = ["127.0.0.1"]
 {}"#,
-            SESSION.as_millis(),
+            setup::kafka(broker),
             endpoints.concat()
         );
         let config = folder.join("squall.toml");
@@ -295,21 +288,9 @@ allow = ["127.0.0.1"]
     }
 
     /// Starts a process and waits until its API answers.
-    async fn start(&self) -> anyhow::Result<Running> {
+    async fn start(&self) -> anyhow::Result<Process> {
         let begins = std::fs::metadata(&self.log).map_or(0, |log| log.len());
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.log)?;
-        let child = Command::new(&self.program)
-            .args(["run", "--config"])
-            .arg(&self.config)
-            .env("TOKIO_WORKER_THREADS", "2")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
-        let running = Running(child);
+        let process = Process::run(&self.program, &self.config, &self.log, &[])?;
         self.wait("it has started", || {
             let log = std::fs::read(&self.log).unwrap_or_default();
             let log = String::from_utf8_lossy(log.get(begins as usize..).unwrap_or_default())
@@ -323,7 +304,7 @@ allow = ["127.0.0.1"]
             address.is_some()
         })
         .await?;
-        Ok(running)
+        Ok(process)
     }
 
     async fn wait(&self, what: &str, holds: impl Fn() -> bool) -> anyhow::Result<Duration> {
@@ -369,38 +350,6 @@ allow = ["127.0.0.1"]
         let counted = rusqlite::Connection::open_with_flags(path, flags)
             .and_then(|database| database.query_row(query, [], |row| row.get::<_, i64>(0)));
         counted.map_or(0, |count| count as usize)
-    }
-}
-
-/// Killed when dropped.
-struct Running(Child);
-
-impl Running {
-    fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-
-    async fn end(&mut self, setup: &Setup) -> anyhow::Result<()> {
-        let told = Command::new("kill")
-            .args(["-TERM", &self.0.id().to_string()])
-            .status()?;
-        ensure!(told.success(), "it has ended by itself");
-        let mut status = None;
-        let begun = Instant::now();
-        while status.is_none() && begun.elapsed() < PATIENCE {
-            status = self.0.try_wait()?;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let status = status.context("it does not end")?;
-        ensure!(status.success(), "{status}: see {}", setup.log.display());
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

@@ -14,7 +14,27 @@ pub const SESSION: std::time::Duration = std::time::Duration::from_millis(2000);
 /// Webhook endpoints.
 pub const ENDPOINTS: [&str; 2] = ["desk", "archive"];
 
-const SECRET: &str = "whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==";
+/// The lines of an endpoint.
+pub fn endpoint(name: &str, url: &str) -> String {
+    format!(
+        "[[endpoints]]\nname = \"{name}\"\nurl = \"{url}\"\nsecrets = [\"whsec_c3F1YWxsLXNxdWFsbC1zcXVhbGwtc3F1YWxsIQ==\"]\n"
+    )
+}
+
+/// The lines of the broker; more of its `kafka.client` may follow.
+pub fn kafka(broker: &str) -> String {
+    format!(
+        r#"[kafka]
+brokers = "{broker}"
+epoch = "{EPOCH}"
+group = "{GROUP}"
+partitions = {PARTITIONS}
+[kafka.client]
+"session.timeout.ms" = "{}"
+"heartbeat.interval.ms" = "200""#,
+        SESSION.as_millis()
+    )
+}
 
 /// Where things are.
 pub struct Setup {
@@ -56,23 +76,14 @@ impl Setup {
             receiver,
             ..
         } = self;
-        let session = SESSION.as_millis();
-        let endpoints = ENDPOINTS.map(|name| {
-            format!("[[endpoints]]\nname = \"{name}\"\nurl = \"{receiver}/{name}\"\nsecrets = [\"{SECRET}\"]\n")
-        });
+        let kafka = kafka(broker);
+        let endpoints = ENDPOINTS.map(|name| endpoint(name, &format!("{receiver}/{name}")));
         let text = format!(
             r#"
 [run]
 data_dir = {data:?}
 drain_deadline = "6s"
-[kafka]
-brokers = "{broker}"
-epoch = "{EPOCH}"
-group = "{GROUP}"
-partitions = {PARTITIONS}
-[kafka.client]
-"session.timeout.ms" = "{session}"
-"heartbeat.interval.ms" = "200"
+{kafka}
 "max.poll.interval.ms" = "15000"
 "fetch.wait.max.ms" = "20"
 "fetch.queue.backoff.ms" = "20"

@@ -271,14 +271,7 @@ impl<'a> Stage<'a> {
             let Some(mut process) = slot.process.take() else {
                 continue;
             };
-            let status = loop {
-                match process.ended() {
-                    None if Instant::now() < until => {
-                        tokio::time::sleep(Duration::from_millis(30)).await
-                    }
-                    status => break status,
-                }
-            };
+            let status = process.ended_by(until).await;
             let noted = self.setup.faults().into_iter();
             let kills = noted.filter(|fault| fault.starts_with("kill")).count() as u64
                 + self.done.get("killed").copied().unwrap_or_default();

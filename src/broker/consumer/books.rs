@@ -1,9 +1,9 @@
 //! What the poll thread and the role know together of the partitions that are ours, and the callbacks of
 //! the client that keep it up to date. All callbacks run on the poll thread.
 
-use super::super::lock;
 use super::{Assigned, Assignment, BrokerError, CALL_TIMEOUT, CommitError, Event, Partition, Stop};
 use crate::faults;
+use crate::lock::lock;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};

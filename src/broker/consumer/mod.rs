@@ -9,8 +9,9 @@ mod books;
 mod poll;
 
 use super::client::SESSION_TIMEOUT_MS;
-use super::{BrokerError, Connection, lock};
+use super::{BrokerError, Connection};
 use crate::domain::Timestamp;
+use crate::lock::lock;
 use books::{Books, Context, Request};
 use poll::Poll;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};

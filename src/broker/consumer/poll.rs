@@ -1,9 +1,9 @@
 //! The poll thread: the only one that talks to the client.
 
-use super::super::lock;
 use super::books::{Books, Context};
 use super::{BrokerError, CALL_TIMEOUT, Event, Expired, Partition, Record, Stop};
 use crate::domain::Timestamp;
+use crate::lock::lock;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};

@@ -6,7 +6,8 @@
 
 use super::super::files::TemporaryFolder;
 use super::pipeline::{buckets, upper_bound};
-use crate::app::{self, Role, Run, Started};
+use super::serving;
+use crate::app::Role;
 use crate::broker::{Connection, EmbeddedBroker, Outgoing, Producer};
 use crate::config::{Config, Secret};
 use crate::domain::{
@@ -14,14 +15,11 @@ use crate::domain::{
     Timestamp,
 };
 use crate::pipeline::{Emitter, send_all};
-use crate::telemetry::Metrics;
 use anyhow::{Context as _, bail};
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 /// Partitions of `squall.scored`.
 const PARTITIONS: i32 = 4;
@@ -79,7 +77,7 @@ async fn one(name: &str, args: &StoreBench, mut config: Config) -> anyhow::Resul
 
     writer.write(args.posts).await?;
     let begun = Instant::now();
-    let (metrics, (rate, seconds)) = storing(config.clone(), |started| async move {
+    let (metrics, (rate, seconds)) = serving(config.clone(), store(), None, |started| async move {
         let rows = started.metrics.store_rows.with(["posts"]);
         // The first block is not counted: before it the consumer group forms.
         let mut first = None;
@@ -110,7 +108,7 @@ async fn one(name: &str, args: &StoreBench, mut config: Config) -> anyhow::Resul
     ))?;
 
     let (rate, total) = (args.rate.max(1), args.rate.max(1) * args.seconds.max(1));
-    let (metrics, before) = storing(config, |started| async move {
+    let (metrics, before) = serving(config, store(), None, |started| async move {
         let rows = started.metrics.store_rows.with(["posts"]);
         // One that is not counted: when it is stored, the consumer group has formed.
         writer.write(1).await?;
@@ -146,36 +144,8 @@ async fn one(name: &str, args: &StoreBench, mut config: Config) -> anyhow::Resul
     ))
 }
 
-/// Runs STORE while `work` lasts; gives its metrics and what the work says.
-async fn storing<T, F>(
-    config: Config,
-    work: impl FnOnce(Started) -> F,
-) -> anyhow::Result<(Metrics, T)>
-where
-    F: Future<Output = anyhow::Result<T>>,
-{
-    let shutdown = CancellationToken::new();
-    let (started, start) = oneshot::channel();
-    let service = app::run(
-        config,
-        Run {
-            roles: BTreeSet::from([Role::Store]),
-            dictionary: None,
-            on_alert: Arc::new(|_| ()),
-            on_start: Box::new(move |service| drop(started.send(service))),
-            shutdown: shutdown.clone(),
-        },
-    );
-    let working = async {
-        let started: Started = start.await.context("the service did not start")?;
-        let metrics = started.metrics.clone();
-        let answer = work(started).await;
-        shutdown.cancel();
-        answer.map(|answer| (metrics, answer))
-    };
-    let (served, worked) = tokio::join!(service, working);
-    served?;
-    worked
+fn store() -> BTreeSet<Role> {
+    BTreeSet::from([Role::Store])
 }
 
 /// Writes scored posts, as SCORE does, without scoring any.

@@ -63,6 +63,9 @@ pub struct EndpointView {
     /// Since when it fails, and whether it is disabled.
     #[serde(flatten)]
     pub standing: Standing,
+    /// What to do, where it is disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 /// Makes a pair.
@@ -82,7 +85,7 @@ impl Board {
 
 impl Questions {
     /// The next question; waits for ever when nobody can ask.
-    pub(super) async fn next(&mut self) -> Question {
+    pub(crate) async fn next(&mut self) -> Question {
         match self.0.recv().await {
             Some(question) => question,
             None => std::future::pending().await,
@@ -105,6 +108,7 @@ pub(super) fn view(outbox: &Outbox, most: usize, now: Timestamp) -> View {
             .map(|(name, standing)| EndpointView {
                 name: name.clone(),
                 standing: standing.clone(),
+                remedy: standing.disabled.as_ref().map(|one| one.remedy(name)),
             })
             .collect(),
     }

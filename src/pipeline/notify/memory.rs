@@ -1,5 +1,6 @@
 //! A state in memory that fails when it is told to.
 
+use crate::lock::lock;
 use crate::state::{Change, State, StateError, StateResult};
 use futures::future::BoxFuture;
 use std::collections::HashMap;
@@ -25,7 +26,7 @@ impl Memory {
 
     /// How many keys begin so.
     pub fn count(&self, prefix: &str) -> usize {
-        let entries = super::super::lock(&self.entries);
+        let entries = lock(&self.entries);
         entries.keys().filter(|key| key.starts_with(prefix)).count()
     }
 }
@@ -44,14 +45,14 @@ impl State for Memory {
     fn load(&self, _: i32) -> BoxFuture<'_, StateResult<HashMap<String, Vec<u8>>>> {
         Box::pin(async {
             self.work()?;
-            Ok(super::super::lock(&self.entries).clone())
+            Ok(lock(&self.entries).clone())
         })
     }
 
     fn put(&self, _: i32, changes: Vec<Change>) -> BoxFuture<'_, StateResult<()>> {
         Box::pin(async {
             self.work()?;
-            apply(&mut super::super::lock(&self.entries), changes);
+            apply(&mut lock(&self.entries), changes);
             Ok(())
         })
     }

@@ -370,10 +370,12 @@ impl Outbox {
             return;
         };
         self.push(vec![change], Then::Nothing);
-        let Some(Disabled { at, reason, .. }) = disabled else {
+        let Some(disabled) = disabled else {
             return;
         };
-        tracing::error!(%endpoint, "endpoint disabled: {reason}");
+        let remedy = disabled.remedy(endpoint);
+        let Disabled { at, reason, .. } = disabled;
+        tracing::error!(%endpoint, "endpoint disabled: {reason}: {remedy}");
         let endpoint = endpoint.to_string();
         let notice = Notice::EndpointDisabled(EndpointDisabled {
             endpoint,

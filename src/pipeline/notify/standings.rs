@@ -30,6 +30,20 @@ pub struct Disabled {
     pub reason: String,
 }
 
+impl Disabled {
+    /// What to do about it.
+    pub fn remedy(&self, endpoint: &str) -> String {
+        match self.outcome {
+            Outcome::Gone => format!(
+                "give it the receiver's new url, or, when the old one takes messages again, send anew by: squall alerts enable {endpoint}"
+            ),
+            _ => format!(
+                "mend the receiver or correct its url, then send anew by: squall alerts enable {endpoint}"
+            ),
+        }
+    }
+}
+
 /// What an attempt says of its endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {

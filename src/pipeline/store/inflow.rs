@@ -1,7 +1,7 @@
 //! How much of a partition waits in memory for its block: reading of the partition alone is held when there is enough, so
 //! that one partition that cannot be stored neither fills the memory nor holds the others back.
 
-use crate::pipeline::lock;
+use crate::lock::lock;
 use std::sync::Mutex;
 
 /// What a lane was sent and has not taken yet.

@@ -9,12 +9,13 @@ mod patience;
 mod plan;
 
 use super::emit::Emitter;
-use super::{RoleError, Stopping, lock, report_consumer, report_expired};
+use super::{RoleError, Stopping, report_consumer, report_expired};
 use crate::broker::{
     Assigned, BrokerError, Commits, Connection, Consumer, Event, Producer, Stop, topics,
 };
 use crate::config::StoreConfig;
 use crate::domain::{SourcePartition, Timestamp};
+use crate::lock::lock;
 use crate::store::{Rows, Store as Database};
 use crate::telemetry::{Health, Metrics};
 use gather::Arrived;

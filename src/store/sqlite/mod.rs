@@ -15,6 +15,7 @@ mod schema;
 mod tests;
 mod write;
 
+use crate::lock::lock;
 pub use inspect::{SqliteFacts, inspect};
 
 use super::{
@@ -31,7 +32,7 @@ use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -358,9 +359,4 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(job)
         .await
         .unwrap_or_else(|e| Err(StoreError::Query(e.to_string())))
-}
-
-/// The lock, also after a job that held it panicked: its transaction was rolled back as it unwound.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

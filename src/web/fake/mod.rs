@@ -7,10 +7,11 @@ pub use scene::{NOW, scene};
 use super::{Problem, Report, ReportRequest, Submission, Web};
 use crate::config::{ApiConfig, Secret, TopicConfig};
 use crate::domain::{
-    Campaign, CampaignId, ControlAct, Engagement, EntityId, Label, Origin, Post, ScoredPost,
-    SourcePartition, Timestamp,
+    Campaign, CampaignId, ControlAct, Engagement, EntityId, Label, Origin, Outcome, Post,
+    ScoredPost, SourcePartition, Timestamp,
 };
 use crate::pipeline::ScoreLine;
+use crate::pipeline::notify::{self, Board, Disabled, EndpointView, Standing, View};
 use crate::store::*;
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -434,6 +435,35 @@ pub fn web(store: Arc<FakeStore>, asked: Arc<Asked>, token: &str) -> Web {
     }
 }
 
+/// NOTIFY with one endpoint that is well and one that is disabled. Needs a runtime.
+pub fn board_with_one_disabled() -> Board {
+    let since = Timestamp::from_millis(NOW) - Duration::from_secs(3 * 3600);
+    let (board, mut questions) = notify::board();
+    tokio::spawn(async move {
+        loop {
+            let (_, asking) = questions.next().await;
+            let disabled = Disabled {
+                at: since,
+                outcome: Outcome::Gone,
+                reason: "it has answered 410 Gone: nothing more is sent to it (status 410 Gone: <b>moved</b>)".into(),
+            };
+            let endpoint = |name: &str, disabled: Option<Disabled>| EndpointView {
+                name: name.into(),
+                remedy: disabled.as_ref().map(|one| one.remedy(name)),
+                standing: Standing {
+                    disabled,
+                    ..Standing::default()
+                },
+            };
+            let _ = asking.send(View {
+                endpoints: vec![endpoint("archive", None), endpoint("desk", Some(disabled))],
+                ..View::default()
+            });
+        }
+    });
+    board
+}
+
 /// Serves the scene for people and browsers, with new posts coming in, until it is killed:
 /// `SQUALL_WEB_LISTEN=127.0.0.1:8099 cargo test --lib web::fake::look -- --ignored`
 #[tokio::test]
@@ -446,7 +476,10 @@ async fn look() {
         Ok(_) => FakeStore::default(),
         Err(_) => scene(),
     });
-    let web = web(store.clone(), Arc::default(), &token);
+    let mut web = web(store.clone(), Arc::default(), &token);
+    if std::env::var("SQUALL_WEB_DISABLED").is_ok() {
+        web.board = Some(board_with_one_disabled());
+    }
     if std::env::var("SQUALL_WEB_LIVE").is_ok() {
         tokio::spawn(async move {
             for i in 0u64.. {

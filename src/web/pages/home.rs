@@ -1,6 +1,6 @@
-//! The front page: alerts first, then entities by surprise, then campaigns.
+//! The front page: what keeps alerts from arriving, alerts, then entities by surprise, then campaigns.
 
-use super::{alert, parts};
+use super::{alert, endpoints, parts};
 use crate::store::TimelinePoint;
 use crate::web::Problem;
 use crate::web::charts::{self, Axis};
@@ -40,6 +40,7 @@ pub async fn home(
     let rows = &found[..found.len().min(most)];
     let main = html! {
         h1 class="unseen" { "Overview" }
+        (endpoints::disabled(&shared).await)
         (alerts(&shared, &overview, &headers))
         section id="entities" aria-labelledby="entities-title" {
             div class="section-head" {

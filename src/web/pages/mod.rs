@@ -2,6 +2,7 @@
 
 mod alert;
 mod campaign;
+mod endpoints;
 mod entity;
 mod home;
 mod parts;

@@ -246,10 +246,7 @@ async fn an_unknown_address_is_a_page_for_people_and_a_problem_for_programs() {
 
 fn token(name: &str, role: Access, token: &str) -> TokenConfig {
     use sha2::{Digest, Sha256};
-    let hex: String = Sha256::digest(token)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex = crate::domain::hexadecimal(&Sha256::digest(token));
     TokenConfig {
         name: name.into(),
         role,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::web::fake::board_with_one_disabled;
 
 const PAGES: [&str; 7] = [
     "/",
@@ -258,4 +259,49 @@ async fn longer_times_have_longer_steps() {
         assert!(page.contains(&format!("Mentions {each}")));
         assert!(page.contains(&format!("hours={hours}\" aria-current=\"true\"")));
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_disabled_is_said_above_the_alerts_with_the_remedy() {
+    let well = start().await.page("/").await;
+    assert!(!well.contains("Alerts do not arrive"));
+    let server = start_with("", scene(), |web| {
+        web.board = Some(board_with_one_disabled());
+    })
+    .await;
+    let page = server.page("/").await;
+    let (before, rest) = page.split_once("Alerts do not arrive").unwrap();
+    assert!(!before.contains("id=\"alerts\""), "it comes first");
+    let (said, _) = rest.split_once("id=\"alerts\"").unwrap();
+    assert!(said.contains("<b>desk</b> is disabled since"), "{said}");
+    assert!(
+        said.contains("2026-11-2") && said.contains("410 Gone"),
+        "{said}"
+    );
+    assert!(said.contains("squall alerts enable desk"), "{said}");
+    assert!(
+        said.contains("&lt;b&gt;moved"),
+        "what a receiver says is text"
+    );
+    assert!(!said.contains("archive"), "{said}");
+    let all = server.json("/v1/endpoints").await;
+    let (archive, desk) = (&all["endpoints"][0], &all["endpoints"][1]);
+    assert!(archive.get("remedy").is_none() && archive["disabled"].is_null());
+    assert_eq!(desk["disabled"]["outcome"], "gone");
+    assert!(desk["remedy"].as_str().unwrap().contains("enable desk"));
+    assert_eq!(
+        server.json("/readyz").await["status"],
+        "ready",
+        "the process does its work"
+    );
+}
+
+/// A NOTIFY that does not answer costs the page a moment, not its alerts.
+#[tokio::test]
+async fn a_page_does_not_wait_for_notify() {
+    let (board, silent) = crate::pipeline::notify::board();
+    let server = start_with("", scene(), |web| web.board = Some(board)).await;
+    let page = server.page("/").await;
+    assert!(page.contains("id=\"alerts\"") && !page.contains("Alerts do not arrive"));
+    drop(silent);
 }
