@@ -1,20 +1,18 @@
 //! `squall backtest`: what detection says of a past stream, and what another configuration would have said.
 
+mod judge;
+
 use super::files;
 use crate::app;
 use crate::config::{self, Config};
 use crate::connect::{Lines, MAX_LINE_BYTES};
-use crate::detect::{Decision, Detector};
-use crate::domain::{
-    AlertKind, AlertMessage, DetectionRecord, Post, Progress, ScoredPost, SourceState, Timestamp,
-};
+use crate::domain::{DetectionRecord, Post, Progress, ScoredPost, SourceState, Timestamp};
 use crate::model::{Model, Passage};
 use crate::pipeline::{Reader, Reading, Receipt, detected};
 use anyhow::Context as _;
-use std::collections::BTreeMap;
+use judge::Judge;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Posts scored together.
 const CHUNK: usize = 256;
@@ -35,101 +33,70 @@ pub(super) struct Backtest {
     /// Only what happened before this time is read
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
+    /// Only what squall had received by this time is read: what was known then, late posts and corrections left out
+    #[arg(long, value_name = "TIME")]
+    as_of: Option<Timestamp>,
     /// Another configuration: what it would have sent is told besides
     #[arg(long, value_name = "FILE")]
     proposed: Option<PathBuf>,
 }
 
-/// One way to judge, and the alerts it opened: by day and rule, and which.
-struct Judge {
-    detector: Detector,
-    next: i64,
-    opened: BTreeMap<(String, String), usize>,
-    alerts: Vec<(Timestamp, String)>,
-}
-
-impl Judge {
-    fn new(config: &Config) -> anyhow::Result<Self> {
-        let calendar = Arc::new(app::calendar(&config.detect)?);
-        Ok(Self {
-            detector: Detector::with_calendar(&config.detect, calendar),
-            next: 0,
-            opened: BTreeMap::new(),
-            alerts: Vec::new(),
-        })
-    }
-
-    /// The messages that follow from a record, from a time on.
-    fn apply(&mut self, record: &DetectionRecord, from: Option<Timestamp>) -> Vec<AlertMessage> {
-        let decisions = self.detector.apply(self.next, record);
-        self.next += 1;
-        let mut told = Vec::new();
-        for decision in decisions {
-            let Decision::Alert(message) = decision else {
-                continue;
-            };
-            if Some(message.at) < from {
-                continue;
-            }
-            if message.kind == AlertKind::Opened {
-                let day = message.at.to_string().chars().take(10).collect();
-                *self.opened.entry((day, message.rule.clone())).or_default() += 1;
-                self.alerts
-                    .push((message.at, format!("{} {}", message.rule, message.entity)));
-            }
-            told.push(message);
-        }
-        told
-    }
-
-    fn summary(&self, title: &str, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "{title}: {} alerts opened", self.alerts.len())?;
-        for ((day, rule), opened) in &self.opened {
-            writeln!(out, "  {day}  {rule}  {opened}")?;
-        }
-        Ok(())
-    }
-}
-
 /// Runs the command.
 pub(super) fn run(args: &Backtest, config: &Config) -> anyhow::Result<()> {
-    let mut live = Judge::new(config)?;
-    let mut proposed = match &args.proposed {
-        Some(path) => Some(Judge::new(&config::load(Some(path), std::iter::empty())?)?),
+    let proposed = match &args.proposed {
+        Some(path) => Some(config::load(Some(path), std::iter::empty())?),
         None => None,
     };
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut notes = std::io::stderr().lock();
+    replay(args, config, proposed.as_ref(), &mut output, &mut notes)
+}
+
+/// Writes alert messages to one output and what they come to to the other.
+fn replay(
+    args: &Backtest,
+    config: &Config,
+    proposed: Option<&Config>,
+    output: &mut dyn Write,
+    notes: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let mut live = Judge::new(config, args.from)?;
+    let mut proposed = match proposed {
+        Some(config) => Some(Judge::new(config, args.from)?),
+        None => None,
+    };
     let mut judge = |record: &DetectionRecord| -> anyhow::Result<()> {
-        if args.to.is_some_and(|to| happened(record) >= Some(to)) {
+        let too_late = args.to.is_some_and(|to| happened(record) >= Some(to));
+        if too_late || args.as_of.is_some_and(|as_of| known(record) > as_of) {
             return Ok(());
         }
         if let Some(proposed) = &mut proposed {
-            proposed.apply(record, args.from);
+            proposed.apply(record);
         }
-        for message in live.apply(record, args.from) {
-            serde_json::to_writer(&mut output, &message)?;
+        for message in live.apply(record) {
+            serde_json::to_writer(&mut *output, &message)?;
             output.write_all(b"\n")?;
         }
         Ok(())
     };
     read(args, config, &mut judge)?;
     output.flush()?;
-    let mut notes = std::io::stderr().lock();
-    live.summary("as configured", &mut notes)?;
+    live.summary("as configured", notes)?;
     if let Some(proposed) = &proposed {
-        proposed.summary("as proposed", &mut notes)?;
-        let only = |one: &Judge, other: &Judge| -> Vec<String> {
-            let known: Vec<&String> = other.alerts.iter().map(|(_, name)| name).collect();
-            let new = one.alerts.iter().filter(|(_, name)| !known.contains(&name));
-            new.map(|(at, name)| format!("{at} {name}")).collect()
-        };
-        for (sign, lines) in [("-", only(&live, proposed)), ("+", only(proposed, &live))] {
-            lines
-                .iter()
-                .try_for_each(|line| writeln!(notes, "{sign} {line}"))?;
-        }
+        proposed.summary("as proposed", notes)?;
+        live.only(proposed, "-", notes)?;
+        proposed.only(&live, "+", notes)?;
     }
     Ok(())
+}
+
+/// When squall had it. A correction is known when its post came, which is not before that says it was published.
+fn known(record: &DetectionRecord) -> Timestamp {
+    match record {
+        DetectionRecord::Mention(mention) => mention.received_at,
+        DetectionRecord::Progress(progress) => progress.at,
+        DetectionRecord::Retraction(retraction) => retraction.event_time,
+    }
 }
 
 fn happened(record: &DetectionRecord) -> Option<Timestamp> {
@@ -233,3 +200,6 @@ fn tell(
         at: post.received_at,
     }))
 }
+
+#[cfg(test)]
+mod tests;

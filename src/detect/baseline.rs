@@ -124,6 +124,11 @@ impl Baseline {
         ((self.negative + PRIOR_MENTIONS * pooled) / of, of)
     }
 
+    /// Squared coefficient of variation of the rate in an hour, as far as it is known.
+    fn unsure(&self, cell: usize) -> f64 {
+        1.0 / (PRIOR_EVENTS + self.events) + 1.0 / self.rhythm(cell).1
+    }
+
     /// Whether anything has been learned.
     pub fn is_taught(&self) -> bool {
         self.minutes > 0.0
@@ -143,7 +148,7 @@ impl Baseline {
             Some(spread) => (spread.dispersion(), spread.contagion()),
             None => (COMMON_DISPERSION, COMMON_CONTAGION),
         };
-        let unsure = 1.0 / (PRIOR_EVENTS + self.events) + 1.0 / self.rhythm(cell).1;
+        let unsure = self.unsure(cell);
         Expectation {
             mentions,
             dispersion: dispersion + BUNCHING / mentions + unsure * (1.0 + dispersion),
@@ -173,8 +178,9 @@ impl Baseline {
             return;
         }
         if self.is_taught() {
+            let unsure = self.unsure(stretch.cell);
             for spread in &mut self.spreads {
-                spread.pass(stretch, [expected, mentions, negative], share);
+                spread.pass(stretch, [expected, mentions, negative], share, unsure);
             }
         }
         // Of an hour in which 60 times this is expected, what varies from hour to hour is one observation.
@@ -323,22 +329,23 @@ impl Spread {
             .clamp(1e-4, 1.0)
     }
 
-    /// Minutes pass, in which so many mentions were expected, seen, and seen negative.
-    fn pass(&mut self, stretch: &Stretch, seen: [f64; 3], share: f64) {
+    /// Minutes pass, in which so many mentions were expected, seen, and seen negative. How unsure the expectation is
+    /// explains part of what they differ by.
+    fn pass(&mut self, stretch: &Stretch, seen: [f64; 3], share: f64, unsure: f64) {
         let end = stretch.minute + stretch.minutes.max(1);
         let mut minute = stretch.minute;
         let a_minute = seen.map(|sum| sum / (end - minute) as f64);
         while minute < end {
             let window = minute.div_euclid(self.length);
             if window != self.window {
-                self.close(1.0, share);
+                self.close(1.0, share, unsure);
                 self.window = window;
             }
             let whole = (end - minute) / self.length;
             if whole > 1 && minute == window * self.length {
                 // All but the last of many equal windows at once.
                 self.filling = a_minute.map(|sum| sum * self.length as f64);
-                self.close((whole - 1) as f64, share);
+                self.close((whole - 1) as f64, share, unsure);
                 minute += (whole - 1) * self.length;
                 continue;
             }
@@ -350,14 +357,14 @@ impl Spread {
         }
     }
 
-    fn close(&mut self, windows: f64, share: f64) {
+    fn close(&mut self, windows: f64, share: f64, unsure: f64) {
         let [expected, seen, negative] = std::mem::take(&mut self.filling);
         if expected <= 0.0 {
             return;
         }
         let binomial = share * (1.0 - share);
         let deviations = [
-            (seen - expected).powi(2) - expected,
+            (seen - expected).powi(2) - expected - unsure * expected * expected,
             expected * expected,
             (negative - share * seen).powi(2) - binomial * seen,
             binomial * seen * (seen - 1.0).max(0.0),

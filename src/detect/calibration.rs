@@ -2,17 +2,15 @@
 //!
 //! The e-detector of [`super::horizons`] reaches a level `u` at most once in `u` minutes, on average; mostly it does so far
 //! less often (counts are whole numbers, some evidence is required, what is not known is allowed for), and where the
-//! model does not fit it does so more often. So it is counted: from where an excursion above `u` begins, with the
-//! value `R` there, a martingale goes on to reach `A` with probability `R / A` at most (Ville). With the sum `S` of these
-//! values in `T` minutes, alerts at `A` come at most `S / (T A)` times a minute: the threshold is multiplied by `S / T`.
+//! model does not fit it does so more often. So it is counted: from a level `u` a martingale goes on to reach `A` with
+//! probability `u / A` at most (Ville), and it jumps beyond the one about as far as beyond the other (Siegmund,
+//! *Sequential Analysis*, 1985, chapter 8). With `N` excursions above `u` in `T` minutes, alerts at `A` come at most
+//! `N u / (T A)` times a minute: the threshold is multiplied by `N u / T`.
 //!
-//! A crisis is an excursion too, but one among hundreds; it is counted with a bounded value.
+//! A crisis is an excursion too, but one among hundreds.
 
 /// The level that is watched: about seven hours.
 const LN_LEVEL: f64 = 6.0;
-
-/// An excursion counts for no more than so many times the level.
-const MOST: f64 = 8.0;
 
 /// It has ended when it was below the level for so many minutes.
 const APART: i64 = 60;
@@ -28,7 +26,7 @@ const PRIOR: f64 = 400.0;
 pub(super) struct Calibration {
     sum: f64,
     minutes: f64,
-    /// The value at the beginning of the last excursion, which counts when the next begins: not against itself.
+    /// What the last excursion counts, when the next begins: not against itself.
     last: f64,
     /// The last minute above the level.
     above: i64,
@@ -61,7 +59,7 @@ impl Calibration {
         }
         if minute > self.above.saturating_add(APART) {
             self.sum += self.last;
-            self.last = ln_minutes.min(LN_LEVEL + MOST.ln()).exp();
+            self.last = LN_LEVEL.exp();
         }
         self.above = self.above.max(minute);
     }
@@ -98,14 +96,14 @@ mod tests {
         assert_eq!(calibration.ln_used(), 0.0);
         calibration.pass(28.0 * 1440.0);
         assert!((-4.8..-4.4).contains(&calibration.ln_used()));
-        // A model that does not fit: every day far above the level, and twice within the hour.
-        for day in 0..90 {
-            calibration.pass(1440.0);
-            calibration.see(day * 1440, 9.0);
-            calibration.see(day * 1440 + 30, 9.0);
+        // A model that does not fit: above the level every other hour, and twice within the hour.
+        for time in 0..90 * 12 {
+            calibration.pass(120.0);
+            calibration.see(time * 120, 9.0);
+            calibration.see(time * 120 + 30, 9.0);
         }
         assert!(
-            (0.2..0.95).contains(&calibration.ln_used()),
+            (0.9..1.15).contains(&calibration.ln_used()),
             "{}",
             calibration.ln_used()
         );

@@ -316,7 +316,7 @@ impl Entity {
             negative,
             backfill: mention.backfill,
             weight,
-            bad: weight * probability.clamp(0.0, 1.0),
+            bad: weight * probability.clamp(0.0, 1.0) / now.volume.unit() as f32,
         };
         self.last_seen = self.last_seen.max(mention.event_time);
         if !self.minutes.add(&counted) {

@@ -1,7 +1,7 @@
 //! All horizons at once, at each mention: one number that says how long one waits for as much by chance.
 //!
-//! A horizon of `h` minutes holds the stretches that begin every `max(1, h / 5)` minutes and are at most `h` long; each
-//! has its e-process, see [`super::likelihood`]. Their sum, weighted so that each minute adds one new e-process of
+//! A horizon of `h` minutes holds the stretches that begin every so many minutes, at least twelve at once, and are at most `h`
+//! long; each has its e-process, see [`super::likelihood`]. Their sum, weighted so that each minute adds one new e-process of
 //! weight 1 in all, is a Shiryaev-Roberts e-detector: under the usual, it reaches `A` at the earliest after `A` minutes
 //! on average, for any `A`, although it is looked at with every mention. So an alert that opens at `A` = (minutes of a
 //! month) / budget opens at most budget times a month.
@@ -13,8 +13,8 @@ use super::minutes::{Minutes, Tally};
 use super::volume::{Mix, Volume, start_of};
 use crate::domain::{EntityId, SpikeWindow};
 
-/// Stretches of a horizon under way at once.
-const BEGINNINGS: i64 = 5;
+/// Stretches of a horizon under way at once, at least, where it is so many minutes long.
+const BEGINNINGS: i64 = 12;
 
 /// Horizons judged; further ones are ignored.
 pub(super) const HORIZONS: usize = 8;
@@ -79,9 +79,9 @@ impl Judgement {
     }
 }
 
-/// Minutes between the beginnings of a horizon.
+/// Minutes between the beginnings of a horizon: a power of two, so that longer horizons share those of shorter ones.
 fn step(length: i64) -> i64 {
-    (length / BEGINNINGS).max(1)
+    1 << (length / BEGINNINGS).max(1).ilog2()
 }
 
 /// The logarithm of what an e-detector is to be divided by to be an e-value at one fixed moment: the mean of the e-processes
@@ -109,7 +109,7 @@ impl View<'_> {
         let mut told = self.minutes.within(to - longest, to).rev().peekable();
         let (mut tally, mut expected) = (Tally::default(), 0.0);
         let mut findings: Vec<Option<Finding>> = vec![None; horizons.len()];
-        let mut terms = Vec::with_capacity(horizons.len() * (BEGINNINGS as usize + 1));
+        let mut terms = Vec::with_capacity(horizons.len() * 2 * BEGINNINGS as usize);
         for from in (to - longest..to).rev() {
             if from.div_euclid(60) != hour {
                 hour = from.div_euclid(60);
@@ -120,17 +120,19 @@ impl View<'_> {
             if let Some((_, more)) = told.next_if(|(minute, _)| *minute == from) {
                 tally.add(more);
             }
-            for (horizon, length) in horizons.iter().enumerate() {
-                let step = step(*length);
-                if to - from > *length || from.rem_euclid(step) != 0 {
-                    continue;
-                }
-                let usual = self.baseline.expectation(horizon, last, expected, pooled);
-                let ln_evidence = usual.ln_evidence(tally.weight, tally.bad);
-                terms.push(ln_evidence + (step as f64).ln());
-                let more = findings[horizon].is_none_or(|best| ln_evidence > best.ln_evidence);
-                if more {
-                    findings[horizon] = Some(Finding {
+            let holds = |length: &i64| to - from <= *length && from.rem_euclid(step(*length)) == 0;
+            let weight: i64 = horizons.iter().filter(|l| holds(l)).map(|l| step(*l)).sum();
+            let shortest = horizons.iter().position(|length| to - from <= *length);
+            let Some(shortest) = shortest.filter(|_| weight > 0) else {
+                continue;
+            };
+            let usual = self.baseline.expectation(shortest, last, expected, pooled);
+            let ln_evidence = usual.ln_evidence(tally.weight, tally.bad);
+            terms.push(ln_evidence + (weight as f64).ln());
+            let of_horizons = findings.iter_mut().zip(horizons);
+            for (finding, length) in of_horizons.filter(|(_, length)| holds(length)) {
+                if finding.is_none_or(|best| ln_evidence > best.ln_evidence) {
+                    *finding = Some(Finding {
                         length: *length,
                         from,
                         to,

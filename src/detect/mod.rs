@@ -231,7 +231,9 @@ impl Detector {
         let at = mention.event_time;
         let source = self.volume.hear(&mention.entity, &mention.source, at);
         if let Some(sentiment) = &mention.sentiment {
-            self.volume.score(sentiment.label() == Label::Negative);
+            let negative = sentiment.label() == Label::Negative;
+            self.volume
+                .score(negative.then_some(f64::from(sentiment.negative)));
         }
         let (_, id) = rules::judged_by(&self.rules, mention);
         let id = &id;

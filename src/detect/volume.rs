@@ -32,6 +32,9 @@ const FIRMNESS: f64 = 20.0;
 /// A source that should have sent so many posts and has sent none is missing.
 const MISSED: f64 = 12.0;
 
+/// Negative mentions that weigh 1 which the unit of evidence is worth before there are any.
+const UNIT_PRIOR: f64 = 10.0;
+
 /// A gap longer than this in what is closed was watched by nobody, in minutes.
 const GAP: i64 = 60;
 
@@ -54,6 +57,8 @@ pub(super) struct Volume {
     /// Negative mentions and all that were scored.
     negative: f64,
     of: f64,
+    /// Of the negative ones, the sums of how probably each is, and of the squares of that.
+    probability: [f64; 2],
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -95,11 +100,24 @@ impl Volume {
         index
     }
 
-    /// A mention was scored.
-    pub fn score(&mut self, negative: bool) {
+    /// A mention was scored, and is negative with that probability, if it is.
+    pub fn score(&mut self, negative: Option<f64>) {
         const KEEP: f64 = 1.0 - 1e-5;
-        self.negative = self.negative * KEEP + f64::from(negative);
+        self.negative = self.negative * KEEP + f64::from(negative.is_some());
         self.of = self.of * KEEP + 1.0;
+        let p = negative
+            .filter(|p| p.is_finite())
+            .unwrap_or(0.0)
+            .clamp(0.0, 1.0);
+        let [sum, squares] = self.probability;
+        self.probability = [sum * KEEP + p, squares * KEEP + p * p];
+    }
+
+    /// What the probability of a negative mention is divided by to be its evidence: in this unit the sum of many is as
+    /// uneven as a count, so that what is counted by halves still speaks for whole mentions.
+    pub fn unit(&self) -> f64 {
+        let [sum, squares] = self.probability;
+        ((squares + UNIT_PRIOR) / (sum + UNIT_PRIOR)).clamp(0.3, 1.0)
     }
 
     /// The share of all scored mentions that is negative; 15 % before any was.
@@ -168,7 +186,7 @@ impl Volume {
     pub fn save(&self) -> VolumeSnapshot {
         VolumeSnapshot {
             next: self.next,
-            scored: Packed(vec![self.negative, self.of]),
+            scored: Packed([[self.negative, self.of], self.probability].concat()),
             sources: self.sources.iter().map(Source::save).collect(),
         }
     }
@@ -179,6 +197,7 @@ impl Volume {
             next: saved.next,
             negative: scored(0),
             of: scored(1),
+            probability: [scored(2), scored(3)],
             sources: saved
                 .sources
                 .into_iter()

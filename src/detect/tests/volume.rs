@@ -96,7 +96,7 @@ fn is_the_same_after_it_was_saved() {
     });
     for n in 0..20 {
         volume.hear(&"E1".into(), &format!("source {n}"), at(12_100 + n * 60));
-        volume.score(n % 3 == 0);
+        volume.score((n % 3 == 0).then_some(0.8));
     }
     let saved = serde_json::to_string(&volume.save()).unwrap();
     assert_eq!(

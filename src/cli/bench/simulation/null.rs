@@ -8,48 +8,56 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 const MONTH: f64 = 43_200.0;
 const WARM_UP_DAYS: i64 = 28;
 
-/// Classes of volume.
-pub const CLASSES: usize = 10;
+/// Classes of volume, of as many entities each: the deciles.
+const DECILES: usize = 10;
 
 /// What was measured.
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
-    /// For each class of volume, the quietest first: alerts opened, and entity-months.
-    pub classes: Vec<(u32, f64)>,
+    /// For each decile of volume, the quietest first: alerts opened, and entity-months.
+    pub deciles: Vec<(u32, f64)>,
     /// Mentions in all.
     pub mentions: u64,
 }
 
-/// Mentions a minute in the class's middle: from one in two days to two a minute.
-pub fn rate(class: usize) -> f64 {
-    0.0003 * (2.0f64 / 0.0003).powf(class as f64 / (CLASSES - 1) as f64)
+impl Measured {
+    /// Alerts opened, and entity-months.
+    pub fn all(&self) -> (u32, f64) {
+        let add = |sum: (u32, f64), of: &(u32, f64)| (sum.0 + of.0, sum.1 + of.1);
+        self.deciles.iter().fold((0, 0.0), add)
+    }
 }
 
-/// Simulates so many entities, evenly dealt over the classes, for so many days.
+/// Mentions a minute in the decile's middle: from one in two days to two a minute. Deciles do not overlap.
+pub fn rate(decile: usize) -> f64 {
+    0.0003 * (2.0f64 / 0.0003).powf(decile as f64 / (DECILES - 1) as f64)
+}
+
+/// Simulates so many entities, evenly dealt over the deciles, for so many days.
 pub fn measure(config: &DetectConfig, law: Law, entities: usize, days: i64, seed: u64) -> Measured {
     let mut rng = StdRng::seed_from_u64(seed);
     let truths: Vec<Truth> = (0..entities)
         .map(|n| {
-            let rate = rate(n % CLASSES) * (0.7 + 0.6 * rng.random::<f64>());
+            let rate = rate(n % DECILES) * (0.7 + 0.6 * rng.random::<f64>());
             let (share, dispersion) = (0.05 + 0.3 * rng.random::<f64>(), 0.8 * rng.random::<f64>());
             Truth::new(format!("E{n}"), rate, share, dispersion)
         })
         .collect();
     let mut world = World::new(config, law, truths, rng);
-    let mut classes = vec![(0, 0.0); CLASSES];
+    let mut deciles = vec![(0, 0.0); DECILES];
     for minute in 0..days * 1440 {
         for index in world.pass(|_| 1.0) {
             if minute >= WARM_UP_DAYS * 1440 {
-                classes[index % CLASSES].0 += 1;
+                deciles[index % DECILES].0 += 1;
             }
         }
     }
     let months = (days - WARM_UP_DAYS).max(0) as f64 * 1440.0 / MONTH;
     for n in 0..entities {
-        classes[n % CLASSES].1 += months;
+        deciles[n % DECILES].1 += months;
     }
     Measured {
-        classes,
+        deciles,
         mentions: world.mentions,
     }
 }
