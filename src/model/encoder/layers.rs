@@ -68,6 +68,7 @@ impl Layer {
         let heads = Heads {
             count: layer.heads,
             width: width / shape.num_attention_heads,
+            window: None,
         };
         let attended = heads.count * heads.width;
         let [query, key, value] = names.attention;
@@ -155,7 +156,7 @@ impl Layer {
                 stride: 2 * attended,
             };
             let (scratch, out) = (&mut memory.attention, &mut context[asked]);
-            attention(level, self.heads, None, queries, keys, values, scratch, out);
+            attention(level, self.heads, queries, keys, values, scratch, out);
         }
         operand.set(level, context, attended);
         product(level, operand, &self.attended, Epilogue::Add, hidden);

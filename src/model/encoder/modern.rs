@@ -52,8 +52,6 @@ impl Rotation {
 /// Self-attention and the gated feed-forward part, each with its normalisation before it.
 pub(super) struct ModernLayer {
     heads: Heads,
-    /// How far a token sees; none: the whole text.
-    window: Option<usize>,
     rotation: Arc<Rotation>,
     /// None in the first layer.
     attention_norm: Option<Norm>,
@@ -79,11 +77,12 @@ impl ModernLayer {
         format: Format,
     ) -> Result<Self, String> {
         let (width, inner) = (shape.hidden_size, shape.intermediate_size);
+        let is_global = modern.is_global(number);
         let heads = Heads {
             count: shape.num_attention_heads,
             width: width / shape.num_attention_heads,
+            window: (!is_global).then_some(modern.local_attention / 2),
         };
-        let is_global = modern.is_global(number);
         let (mut all, mut all_bias) = weights.linear_or_plain("attn.Wqkv", width, 3 * width)?;
         let scale = 1.0 / (heads.width as f32).sqrt();
         let queries = all[..width * width].iter_mut();
@@ -116,7 +115,6 @@ impl ModernLayer {
         let norm = |name: &str| Norm::plain(&weights.within(name), shape);
         Ok(Self {
             heads,
-            window: (!is_global).then_some(modern.local_attention / 2),
             rotation: Arc::clone(if is_global { global } else { local }),
             attention_norm: (number > 0).then(|| norm("attn_norm")).transpose()?,
             queries: third(0),
@@ -181,12 +179,14 @@ impl ModernLayer {
                 strided(&keys[rows.clone()]),
             );
             let values = strided(&values[rows.clone()]);
-            // What sees the whole text needs no window.
-            let window = self.window.filter(|window| *window + 1 < text.all.len());
+            let window = self.heads.window;
+            let heads = Heads {
+                // What sees the whole text needs none.
+                window: window.filter(|window| window + 1 < text.all.len()),
+                ..self.heads
+            };
             let out = &mut context[rows];
-            attention(
-                level, self.heads, window, queries, keys, values, scratch, out,
-            );
+            attention(level, heads, queries, keys, values, scratch, out);
         }
         operand.set(level, context, width);
         product(level, operand, &self.attended, Epilogue::Add, hidden);

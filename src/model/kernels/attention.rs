@@ -3,13 +3,15 @@
 use super::lanes::Lanes;
 use super::product::{CHANNELS, F32, Line, Words, tile_sums, tiles};
 
-/// How the numbers of a row are shared among heads.
+/// How the numbers of a row are shared among heads, and what these see.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::model) struct Heads {
     /// Heads.
     pub(in crate::model) count: usize,
     /// Numbers of each, next to each other.
     pub(in crate::model) width: usize,
+    /// How far from a query the keys may be that it sees; none: it sees all.
+    pub(in crate::model) window: Option<usize>,
 }
 
 /// Rows of queries, keys or values: the first `count` · `width` numbers of every `stride` are a row's.
@@ -38,8 +40,8 @@ pub(in crate::model) struct Scratch {
 at_every_level! {
     /// For each row of `queries` and each head the mean of `values`, weighted by the softmax of the products of the query with
     /// `keys`; any scale of those products has to be in the queries. With a window, queries and keys are rows of the same text from its
-    /// beginning, and a query sees those keys that are at most so far from it. `out` has a row of all heads for each query.
-    attention = attention_with(heads: Heads, window: Option<usize>, queries: Strided, keys: Strided, values: Strided, scratch: &mut Scratch, out: &mut [f32])
+    /// beginning. `out` has a row of all heads for each query.
+    attention = attention_with(heads: Heads, queries: Strided, keys: Strided, values: Strided, scratch: &mut Scratch, out: &mut [f32])
 }
 
 /// The queries lie along the lanes: the softmax over the keys is then the same instructions for 32 queries at once,
@@ -48,7 +50,6 @@ at_every_level! {
 fn attention_with<L: Lanes>(
     lanes: L,
     heads: Heads,
-    window: Option<usize>,
     queries: Strided,
     keys: Strided,
     values: Strided,
@@ -75,7 +76,7 @@ fn attention_with<L: Lanes>(
                 row: keys.stride,
                 group: 1,
             };
-            let seen = match window {
+            let seen = match heads.window {
                 None => 0..length,
                 Some(window) => panel.saturating_sub(window)..length.min(panel + count + window),
             };
@@ -84,7 +85,7 @@ fn attention_with<L: Lanes>(
                 let operand = operand.starting_at(seen.start + tile.start);
                 tile_sums::<L, F32>(lanes, operand, &scratch.queries, &mut scores[tile]);
             }
-            if let Some(window) = window {
+            if let Some(window) = heads.window {
                 hide(scores, seen.start, panel, window);
             }
             let sums = softmax(lanes, scores, count);

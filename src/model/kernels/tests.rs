@@ -150,7 +150,8 @@ proptest! {
         length in 1usize..80, asked in 1usize..80, count in 1usize..3, width in 1usize..70,
         window in proptest::option::of(0usize..90), values in matrix(80, 3 * 2 * 70, 2.0)
     ) {
-        let heads = Heads { count, width };
+        let heads = Heads { count, width, window };
+        let all_keys = Heads { window: None, ..heads };
         let row = count * width;
         let asked = asked.min(length);
         let all = &values[..length * 3 * row];
@@ -160,8 +161,8 @@ proptest! {
             // What stood there before must not matter.
             let mut scratch = Scratch::default();
             let mut other = vec![0.0; row];
-            attention(level, heads, None, part(1), part(2), part(2), &mut scratch, &mut other);
-            attention(level, heads, window, part(0), part(1), part(2), &mut scratch, &mut out);
+            attention(level, all_keys, part(1), part(2), part(2), &mut scratch, &mut other);
+            attention(level, heads, part(0), part(1), part(2), &mut scratch, &mut out);
             for query in 0..asked {
                 for head in 0..count {
                     let vector = |token: usize, part: usize| &all[token * 3 * row + part * row + head * width..][..width];

@@ -118,7 +118,7 @@ impl Optimisation {
             suite: self
                 .suite
                 .as_ref()
-                .map(|path| read(&[path.clone()]))
+                .map(|path| read(std::slice::from_ref(path)))
                 .transpose()?,
             steps: Vec::new(),
             work,

@@ -86,7 +86,9 @@ fn a_pruned_model_is_the_same_to_training_and_to_scoring() {
         let model = Model::open(&testing::model_config(out.to_string_lossy())).unwrap();
         let answers = answer(&pruned.shape, &pruned.weights, &questions).unwrap();
         for (question, (_, expected)) in questions.iter().zip(&answers.documents) {
-            let logits = model.logits(&[question.passage.tokens.clone()]).unwrap()[0];
+            let logits = model
+                .logits(std::slice::from_ref(&question.passage.tokens))
+                .unwrap()[0];
             for (logit, expected) in logits.iter().zip(expected) {
                 assert!((logit - expected).abs() < tolerance, "{logit} {expected}");
             }
