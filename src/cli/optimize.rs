@@ -52,13 +52,12 @@ pub(super) struct Optimize {
 pub(super) fn run(args: &Optimize, config: &Config) -> anyhow::Result<()> {
     let optimisation = args.optimisation(config)?;
     refuse_finished(&args.out)?;
-    println!(
-        "{:24}{:>10}{:>10}{:>10}{:>10}{:>9}{:>10}{:>10}  ",
-        "", "documents", "entities", "suite", "bad news", "MB", "texts/s", "products"
-    );
     let mut first = None;
     let steps = optimisation.go(&mut |step| {
-        let whole = *first.get_or_insert(step.multiplications);
+        let whole = *first.get_or_insert_with(|| {
+            print_head();
+            step.multiplications
+        });
         print_step(step, whole);
     })?;
     let kept = steps.iter().rev().find(|step| step.holds);
@@ -66,6 +65,13 @@ pub(super) fn run(args: &Optimize, config: &Config) -> anyhow::Result<()> {
         println!("\n{}: written to {}", kept.what, args.out.display());
     }
     Ok(())
+}
+
+fn print_head() {
+    println!(
+        "{:24}{:>10}{:>10}{:>10}{:>10}{:>9}{:>10}{:>10}",
+        "", "documents", "entities", "suite", "bad news", "MB", "texts/s", "products"
+    );
 }
 
 /// A line of the table: macro-F1 of documents and entities, shares of the suite, size, speed, and products beside the whole model's.

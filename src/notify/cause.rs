@@ -38,7 +38,8 @@ fn certificate(problem: &Certificate) -> String {
         Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
             "the receiver's certificate is for another name: correct the endpoint's url, or have the certificate replaced".into()
         }
-        Certificate::UnknownIssuer => {
+        // The latter has the name of an issuer that is trusted, and was made with another key.
+        Certificate::UnknownIssuer | Certificate::BadSignature => {
             "the issuer of the receiver's certificate is not trusted: add it to the CA certificates of this machine".into()
         }
         other => format!("the receiver's certificate is not accepted: {other}"),

@@ -103,8 +103,6 @@ impl Optimisation {
     /// # Errors
     /// When model, data or folder are bad, or nothing holds the bound: then no model is written.
     pub fn go(&self, tell: &mut dyn FnMut(&Step)) -> Result<Vec<Step>, TrainError> {
-        let work = self.out.join("optimize");
-        std::fs::create_dir_all(&work).map_err(TrainError::file(&work))?;
         let base = Base::read(&self.model, 0, &Device::Cpu)?;
         if self.recovery.is_some() && !base.knows_entities {
             return Err(TrainError::Unfit(format!(
@@ -112,14 +110,17 @@ impl Optimisation {
                 self.model.display()
             )));
         }
+        let dev = read(&self.dev)?;
+        let suite = self.suite.as_ref();
+        let suite = suite
+            .map(|path| read(std::slice::from_ref(path)))
+            .transpose()?;
+        let work = self.out.join("optimize");
+        std::fs::create_dir_all(&work).map_err(TrainError::file(&work))?;
         let mut search = Search {
             run: self,
-            dev: read(&self.dev)?,
-            suite: self
-                .suite
-                .as_ref()
-                .map(|path| read(std::slice::from_ref(path)))
-                .transpose()?,
+            dev,
+            suite,
             steps: Vec::new(),
             work,
             tell,
