@@ -4,7 +4,7 @@
 use super::encoder::Norm;
 use super::folder::{Description, Family};
 use super::kernels::{Epilogue, Format, Level, Operand, Packed, product};
-use super::weights::Weights;
+use super::weights::{Bias, Weights};
 
 /// A dense layer with its activation, in ModernBERT a normalisation, then a linear layer, as in Hugging Face's
 /// `…ForSequenceClassification`; in f32.
@@ -38,10 +38,15 @@ impl Classifier {
             ),
             Family::Modernbert => (["head.dense", "classifier"], Activation::Of(Epilogue::Gelu)),
         };
-        let sizes = [shape.hidden_size; 2];
-        let head = Self::take(weights, names, activation, sizes, description.rows)?;
+        let bias = match shape.family {
+            Family::Modernbert => Bias::Optional,
+            _ => Bias::Given,
+        };
+        let width = shape.hidden_size;
+        let dense = weights.linear(names[0], width, width, bias)?;
+        let head = Self::take(weights, dense, names[1], activation, description)?;
         let norm = match shape.family {
-            Family::Modernbert => Some(Norm::plain(&weights.within("head.norm"), shape)?),
+            Family::Modernbert => Some(Norm::take(&weights.within("head.norm"), shape, bias)?),
             _ => None,
         };
         Ok(Self { norm, ..head })
@@ -55,39 +60,31 @@ impl Classifier {
         if !weights.has("entity.dense.weight") {
             return Ok(None);
         }
-        let names = ["entity.dense", "entity.classifier"];
         let width = description.shape.hidden_size;
-        Self::take(
-            weights,
-            names,
-            Activation::Tanh,
-            [2 * width, width],
-            description.rows,
-        )
-        .map(Some)
+        let dense = weights.linear("entity.dense", 2 * width, width, Bias::Given)?;
+        let name = "entity.classifier";
+        Self::take(weights, dense, name, Activation::Tanh, description).map(Some)
     }
 
+    /// A head with that dense layer, whose outputs are as wide as the encoder, and the linear layer of a name.
     fn take(
         weights: &Weights,
-        names: [&str; 2],
+        (dense, dense_bias): (Vec<f32>, Vec<f32>),
+        name: &str,
         activation: Activation,
-        [inputs, width]: [usize; 2],
-        rows: [usize; 3],
+        description: &Description,
     ) -> Result<Self, String> {
-        let packed = |name: &str, inputs, outputs| -> Result<Packed, String> {
-            let (weight, bias) = match name {
-                // ModernBERT's.
-                "head.dense" => weights.linear_or_plain(name, inputs, outputs)?,
-                _ => weights.linear(name, inputs, outputs)?,
-            };
-            Ok(Packed::new(Format::F32, inputs, &weight, Some(&bias)))
+        let width = description.shape.hidden_size;
+        let packed = |inputs, weight: &[f32], bias: &[f32]| {
+            Packed::new(Format::F32, inputs, weight, Some(bias))
         };
+        let (classes, classes_bias) = weights.linear(name, width, 3, Bias::Given)?;
         Ok(Self {
             activation,
-            pooler: packed(names[0], inputs, width)?,
+            pooler: packed(dense.len() / width, &dense, &dense_bias),
             norm: None,
-            classifier: packed(names[1], width, 3)?,
-            rows,
+            classifier: packed(width, &classes, &classes_bias),
+            rows: description.rows,
         })
     }
 

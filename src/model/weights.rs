@@ -6,6 +6,7 @@
 
 use super::ModelError;
 use super::folder::File;
+use super::kernels::int8_step;
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -14,8 +15,14 @@ use std::rc::Rc;
 /// What is appended to the name of a matrix for that of its scales.
 const SCALE: &str = "_scale";
 
-/// The largest integer of a matrix in eight bits.
-const LARGEST: f32 = 127.0;
+/// Whether a weight has a bias beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bias {
+    /// It must.
+    Given,
+    /// Where it has none, it is zero.
+    Optional,
+}
 
 /// The tensors of a file; [`Weights::within`] goes down the tree of their names.
 pub(crate) struct Weights<'a> {
@@ -98,38 +105,22 @@ impl<'a> Weights<'a> {
         name: &str,
         inputs: usize,
         outputs: usize,
-    ) -> Result<(Vec<f32>, Vec<f32>), String> {
-        let weights = self.within(name);
-        Ok((
-            weights.take("weight", &[outputs, inputs])?,
-            weights.take("bias", &[outputs])?,
-        ))
-    }
-
-    /// The numbers of a tensor that may be missing: zeros then.
-    ///
-    /// # Errors
-    /// As for [`Weights::take`].
-    pub(super) fn take_or_zeros(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
-        match self.has(name) {
-            true => self.take(name, shape),
-            false => Ok(vec![0.0; shape.iter().product()]),
-        }
-    }
-
-    /// Weight and bias of a linear layer that may have no bias: zeros then.
-    ///
-    /// # Errors
-    /// As for [`Weights::take`].
-    pub(super) fn linear_or_plain(
-        &self,
-        name: &str,
-        inputs: usize,
-        outputs: usize,
+        bias: Bias,
     ) -> Result<(Vec<f32>, Vec<f32>), String> {
         let weights = self.within(name);
         let weight = weights.take("weight", &[outputs, inputs])?;
-        Ok((weight, weights.take_or_zeros("bias", &[outputs])?))
+        Ok((weight, weights.bias(outputs, bias)?))
+    }
+
+    /// The bias beside a weight, one for each of its outputs.
+    ///
+    /// # Errors
+    /// As for [`Weights::take`].
+    pub(super) fn bias(&self, outputs: usize, bias: Bias) -> Result<Vec<f32>, String> {
+        match bias {
+            Bias::Optional if !self.has("bias") => Ok(vec![0.0; outputs]),
+            _ => self.take("bias", &[outputs]),
+        }
     }
 
     fn view(&self, name: &str) -> Option<TensorView<'a>> {
@@ -204,12 +195,7 @@ impl Stored {
         let rows = matrix.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         let (mut bytes, mut scales) = (Vec::with_capacity(matrix.elem_count()), Vec::new());
         for row in &rows {
-            let largest = row.iter().fold(0f32, |most, number| most.max(number.abs()));
-            let scale = if largest > 0.0 {
-                largest / LARGEST
-            } else {
-                1.0
-            };
+            let scale = int8_step(row);
             bytes.extend(
                 row.iter()
                     .map(|number| (number / scale).round() as i8 as u8),
@@ -266,7 +252,7 @@ mod tests {
             for (row, read) in rows.iter().zip(read.chunks_exact(5)) {
                 let largest = row.iter().fold(0f32, |most, number| most.max(number.abs()));
                 for (number, read) in row.iter().zip(read) {
-                    prop_assert!((number - read).abs() <= 0.501 * largest / LARGEST);
+                    prop_assert!((number - read).abs() <= 0.501 * largest / 127.0);
                 }
             }
         }

@@ -236,7 +236,8 @@ pub fn questions(files: &[PathBuf], tokenizer: &Tokenizer) -> Result<Vec<Questio
     Ok(questions)
 }
 
-fn read(path: &Path) -> Result<(Vec<Example>, FileNote), TrainError> {
+/// The examples of a file, and what it is.
+pub(super) fn read(path: &Path) -> Result<(Vec<Example>, FileNote), TrainError> {
     let bytes = std::fs::read(path).map_err(TrainError::file(path))?;
     let examples = examples::read(BufReader::new(&bytes[..]), &path.display().to_string())?;
     let note = FileNote {

@@ -5,7 +5,7 @@ use crate::model::folder::{Activation, LayerShape, Shape};
 use crate::model::kernels::{
     Epilogue, Format, Heads, Level, Packed, Strided, attention, normalise, product,
 };
-use crate::model::weights::Weights;
+use crate::model::weights::{Bias, Weights};
 
 /// Rows that go through the feed-forward part together: what lies between its two products then stays in the
 /// processor's second cache.
@@ -19,19 +19,14 @@ pub(in crate::model) struct Norm {
 }
 
 impl Norm {
-    pub(super) fn take(weights: &Weights, shape: &Shape) -> Result<Self, String> {
+    pub(in crate::model) fn take(
+        weights: &Weights,
+        shape: &Shape,
+        bias: Bias,
+    ) -> Result<Self, String> {
         Ok(Self {
             weight: weights.take("weight", &[shape.hidden_size])?,
-            bias: weights.take("bias", &[shape.hidden_size])?,
-            epsilon: shape.layer_norm_eps as f32,
-        })
-    }
-
-    /// One that may have no bias.
-    pub(in crate::model) fn plain(weights: &Weights, shape: &Shape) -> Result<Self, String> {
-        Ok(Self {
-            weight: weights.take("weight", &[shape.hidden_size])?,
-            bias: weights.take_or_zeros("bias", &[shape.hidden_size])?,
+            bias: weights.bias(shape.hidden_size, bias)?,
             epsilon: shape.layer_norm_eps as f32,
         })
     }
@@ -72,17 +67,19 @@ impl Layer {
         };
         let attended = heads.count * heads.width;
         let [query, key, value] = names.attention;
-        let (mut queries, mut queries_bias) = weights.linear(query, width, attended)?;
+        let (mut queries, mut queries_bias) =
+            weights.linear(query, width, attended, Bias::Given)?;
         let scale = 1.0 / (heads.width as f32).sqrt();
         for number in queries.iter_mut().chain(&mut queries_bias) {
             *number *= scale;
         }
-        let (mut keys_values, mut keys_values_bias) = weights.linear(key, width, attended)?;
-        let (values, values_bias) = weights.linear(value, width, attended)?;
+        let (mut keys_values, mut keys_values_bias) =
+            weights.linear(key, width, attended, Bias::Given)?;
+        let (values, values_bias) = weights.linear(value, width, attended, Bias::Given)?;
         keys_values.extend(values);
         keys_values_bias.extend(values_bias);
         let packed = |name: &str, inputs, outputs| -> Result<Packed, String> {
-            let (weight, bias) = weights.linear(name, inputs, outputs)?;
+            let (weight, bias) = weights.linear(name, inputs, outputs, Bias::Given)?;
             Ok(Packed::new(format, inputs, &weight, Some(&bias)))
         };
         Ok(Self {
@@ -90,14 +87,11 @@ impl Layer {
             queries: Packed::new(format, width, &queries, Some(&queries_bias)),
             keys_values: Packed::new(format, width, &keys_values, Some(&keys_values_bias)),
             attended: packed(names.attended, attended, width)?,
-            attended_norm: Norm::take(&weights.within(names.attended_norm), shape)?,
+            attended_norm: Norm::take(&weights.within(names.attended_norm), shape, Bias::Given)?,
             inner: packed(names.inner, width, inner)?,
-            activation: match shape.hidden_act {
-                Activation::Gelu => Epilogue::Gelu,
-                Activation::Relu => Epilogue::Relu,
-            },
+            activation: epilogue(shape.hidden_act),
             outer: packed(names.outer, inner, width)?,
-            outer_norm: Norm::take(&weights.within(names.outer_norm), shape)?,
+            outer_norm: Norm::take(&weights.within(names.outer_norm), shape, Bias::Given)?,
         })
     }
 
@@ -170,6 +164,14 @@ impl Layer {
             product(level, operand, &self.outer, Epilogue::Add, rows);
             self.outer_norm.apply(level, rows);
         }
+    }
+}
+
+/// What a product ends with where an activation follows it.
+pub(super) fn epilogue(activation: Activation) -> Epilogue {
+    match activation {
+        Activation::Gelu => Epilogue::Gelu,
+        Activation::Relu => Epilogue::Relu,
     }
 }
 

@@ -9,13 +9,14 @@ mod names;
 
 use super::folder::Shape;
 use super::kernels::{Format, Level, Operand, Scratch};
-use super::weights::Weights;
+use super::weights::{Bias, Weights};
+use crate::lock::lock;
 use layers::Layer;
 pub(super) use layers::Norm;
 use modern::{ModernLayer, Rotation};
 use names::Names;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// A BERT-like encoder, up to its last hidden states.
 pub(super) struct Encoder {
@@ -105,7 +106,7 @@ impl Encoder {
             width,
             words: table("word", shape.vocab_size)?,
             positions,
-            norm: Norm::take(&embeddings.within("LayerNorm"), shape)?,
+            norm: Norm::take(&embeddings.within("LayerNorm"), shape, Bias::Given)?,
             layers: Layers::After(layers.collect::<Result<_, _>>()?),
             idle: Mutex::default(),
         })
@@ -131,10 +132,10 @@ impl Encoder {
             width,
             words: embeddings.take("tok_embeddings.weight", &[shape.vocab_size, width])?,
             positions: Vec::new(),
-            norm: Norm::plain(&embeddings.within("norm"), shape)?,
+            norm: Norm::take(&embeddings.within("norm"), shape, Bias::Optional)?,
             layers: Layers::Before(
                 layers.collect::<Result<_, _>>()?,
-                Norm::plain(&weights.within("final_norm"), shape)?,
+                Norm::take(&weights.within("final_norm"), shape, Bias::Optional)?,
             ),
             idle: Mutex::default(),
         })
@@ -204,7 +205,7 @@ impl Encoder {
             }
         }
         let hidden = memory.hidden.clone();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         idle.push(memory);
         hidden
     }
@@ -224,7 +225,7 @@ impl Encoder {
     }
 
     fn memory(&self) -> Memory {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         idle.pop().unwrap_or_else(|| Memory {
             operand: Operand::new(self.format),
             hidden: Vec::new(),

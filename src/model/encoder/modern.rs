@@ -2,11 +2,11 @@
 //! of queries and keys (Su et al., 2021, arXiv:2104.09864), most layers attend to a window, and the feed-forward part is gated
 //! (Shazeer, 2020, arXiv:2002.05202).
 
-use super::layers::{Norm, sized};
+use super::layers::{Norm, epilogue, sized};
 use super::{Memory, Rows};
-use crate::model::folder::{Activation, Modern, Shape};
+use crate::model::folder::{Modern, Shape};
 use crate::model::kernels::{Epilogue, Format, Heads, Level, Packed, Strided, attention, product};
-use crate::model::weights::Weights;
+use crate::model::weights::{Bias, Weights};
 use std::sync::Arc;
 
 /// Cosine and sine by which the pairs of a head are turned at each position: `width / 2` of each a position.
@@ -83,36 +83,28 @@ impl ModernLayer {
             width: width / shape.num_attention_heads,
             window: (!is_global).then_some(modern.local_attention / 2),
         };
-        let (mut all, mut all_bias) = weights.linear_or_plain("attn.Wqkv", width, 3 * width)?;
+        let linear =
+            |name: &str, inputs, outputs| weights.linear(name, inputs, outputs, Bias::Optional);
+        let (mut all, mut all_bias) = linear("attn.Wqkv", width, 3 * width)?;
         let scale = 1.0 / (heads.width as f32).sqrt();
         let queries = all[..width * width].iter_mut();
         for number in queries.chain(&mut all_bias[..width]) {
             *number *= scale;
         }
-        let third = |part: usize| {
-            let weights = &all[part * width * width..][..width * width];
-            Packed::new(
-                format,
-                width,
-                weights,
-                Some(&all_bias[part * width..][..width]),
-            )
+        let both = linear("mlp.Wi", width, 2 * inner)?;
+        // One of the layers that stand one below the other in a matrix, with so many outputs each.
+        let part = |(weight, bias): (&[f32], &[f32]), outputs: usize, number: usize| {
+            let weight = &weight[number * outputs * width..][..outputs * width];
+            let bias = &bias[number * outputs..][..outputs];
+            Packed::new(format, width, weight, Some(bias))
         };
-        let (both, both_bias) = weights.linear_or_plain("mlp.Wi", width, 2 * inner)?;
-        let half = |part: usize| {
-            let weights = &both[part * inner * width..][..inner * width];
-            Packed::new(
-                format,
-                width,
-                weights,
-                Some(&both_bias[part * inner..][..inner]),
-            )
-        };
+        let third = |number| part((&all, &all_bias), width, number);
+        let half = |number| part((&both.0, &both.1), inner, number);
         let packed = |name: &str, inputs, outputs| -> Result<Packed, String> {
-            let (weight, bias) = weights.linear_or_plain(name, inputs, outputs)?;
+            let (weight, bias) = linear(name, inputs, outputs)?;
             Ok(Packed::new(format, inputs, &weight, Some(&bias)))
         };
-        let norm = |name: &str| Norm::plain(&weights.within(name), shape);
+        let norm = |name: &str| Norm::take(&weights.within(name), shape, Bias::Optional);
         Ok(Self {
             heads,
             rotation: Arc::clone(if is_global { global } else { local }),
@@ -123,10 +115,7 @@ impl ModernLayer {
             attended: packed("attn.Wo", width, width)?,
             inner_norm: norm("mlp_norm")?,
             inner: half(0),
-            activation: match shape.hidden_act {
-                Activation::Gelu => Epilogue::Gelu,
-                Activation::Relu => Epilogue::Relu,
-            },
+            activation: epilogue(shape.hidden_act),
             gate: half(1),
             outer: packed("mlp.Wo", inner, width)?,
         })

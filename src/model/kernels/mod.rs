@@ -60,7 +60,7 @@ mod tests;
 
 use crate::config::Precision;
 pub(super) use attention::{Heads, Scratch, Strided, attention};
-pub(super) use product::{Epilogue, Operand, Packed, product};
+pub(super) use product::{Epilogue, Operand, Packed, int8_step, product};
 pub(super) use rows::normalise;
 
 /// How the numbers of a matrix product are held.

@@ -79,10 +79,7 @@ impl Packed {
             for channel in 0..CHANNELS.min(outputs - first) {
                 let row = &weights[(first + channel) * inputs..][..inputs];
                 if format == Format::Int8 {
-                    let largest = row
-                        .iter()
-                        .fold(0f32, |largest, weight| largest.max(weight.abs()));
-                    channels.scale[channel] = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+                    channels.scale[channel] = int8_step(row);
                 }
                 let scale = channels.scale[channel];
                 let mut total = 0i32;
@@ -121,6 +118,12 @@ impl Packed {
     pub(in crate::model) fn outputs(&self) -> usize {
         self.outputs
     }
+}
+
+/// What an integer is worth when a row's largest number becomes 127 or -127.
+pub(in crate::model) fn int8_step(row: &[f32]) -> f32 {
+    let largest = row.iter().fold(0f32, |most, number| most.max(number.abs()));
+    if largest > 0.0 { largest / 127.0 } else { 1.0 }
 }
 
 impl Format {

@@ -13,7 +13,7 @@ use super::base::{Base, Storage, replace};
 use super::data::{self, Options, Source};
 use super::error::TrainError;
 use super::evaluation::Report;
-use super::examples::{self, Example};
+use super::examples::Example;
 use super::judge::{answer, merit};
 use super::learner::{Method, Rates};
 use super::network::Shape;
@@ -25,7 +25,6 @@ use crate::model::{Calibration, FILES, Model};
 use candle_core::{Device, Tensor};
 use serde::Serialize;
 use serde_json::json;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -366,11 +365,7 @@ impl Optimisation {
 fn read(files: &[PathBuf]) -> Result<Vec<Example>, TrainError> {
     let mut all = Vec::new();
     for path in files {
-        let file = std::fs::File::open(path).map_err(TrainError::file(path))?;
-        all.extend(examples::read(
-            BufReader::new(file),
-            &path.display().to_string(),
-        )?);
+        all.extend(data::read(path)?.0);
     }
     Ok(all)
 }
