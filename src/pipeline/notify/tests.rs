@@ -293,7 +293,13 @@ async fn an_endpoint_that_is_down_holds_nothing_up_and_gets_all_after_a_restart(
     assert_eq!(scene.state.count("done/"), 3);
     let all = sorted(messages.map(|message| message.id).to_vec());
     assert_eq!(sorted(desk.ids()), all, "nothing twice");
-    assert_eq!(sorted(down.ids()[attempts_before..].to_vec()), all);
+    // An attempt that was under way when the role was killed arrives beside its repetition.
+    let mut arrived = sorted(down.ids()[attempts_before..].to_vec());
+    let attempts = arrived.len();
+    arrived.dedup();
+    assert_eq!(arrived, all);
+    let could_be_under_way = ["msg_a_0", "msg_b_0"].len();
+    assert!(attempts <= all.len() + could_be_under_way, "{attempts}");
     let outcomes = scene.outcomes(6);
     for outcome in &outcomes {
         assert_eq!(outcome.outcome, Outcome::Delivered);
