@@ -17,5 +17,4 @@ else
     $squall bench model --input "$texts"
 fi
 $squall bench pipeline
-$squall bench pipeline --rate 500
 $squall bench deliver

@@ -2,6 +2,7 @@
 
 mod deliver;
 mod detect;
+mod histogram;
 mod model;
 mod pipeline;
 mod simulation;

@@ -76,7 +76,7 @@ impl Notify {
                 delivery.outcome = match next {
                     Next::End(outcome) => outcome,
                     Next::Again(wait) => {
-                        tracing::info!(
+                        tracing::debug!(
                             endpoint = endpoint.name(),
                             place = endpoint.place(),
                             message = delivery.message_id,

@@ -14,7 +14,7 @@ use super::pending::Pending;
 use super::remembered::Remembered;
 use super::rules::{KeptSilence, Rules};
 use super::schedule::{Key, Schedule};
-use super::standings::{Answer, Disabled, Standing, Standings};
+use super::standings::{Answer, Disabled, Standing, Standings, Turn};
 use crate::domain::{AlertKind, AlertMessage, ControlAct, EntityId, Severity, Timestamp};
 use crate::notify::{EndpointDisabled, Limit, Notice};
 use crate::state::Change;
@@ -365,13 +365,22 @@ impl Outbox {
 
     /// Remembers how an endpoint has answered; one that is disabled by it is told to the others.
     fn note(&mut self, endpoint: &Arc<str>, answer: &Answer, now: Timestamp) {
-        let (change, disabled) = self.standings.note(endpoint, answer, now);
+        let (change, turn) = self.standings.note(endpoint, answer, now);
         let Some(change) = change else {
             return;
         };
         self.push(vec![change], Then::Nothing);
-        let Some(disabled) = disabled else {
-            return;
+        let disabled = match turn {
+            Some(Turn::Disabled(disabled)) => disabled,
+            Some(Turn::Failing(error)) => {
+                tracing::warn!(%endpoint, error, "endpoint fails: what is for it is tried again");
+                return;
+            }
+            Some(Turn::Well) => {
+                tracing::info!(%endpoint, "endpoint takes messages again");
+                return;
+            }
+            None => return,
         };
         let remedy = disabled.remedy(endpoint);
         let Disabled { at, reason, .. } = disabled;

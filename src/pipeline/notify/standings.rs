@@ -57,6 +57,17 @@ pub(super) enum Answer {
     Untried,
 }
 
+/// What people are told once when an endpoint begins to do otherwise than before.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Turn {
+    /// It fails, and how: the first time after a success.
+    Failing(String),
+    /// It takes messages again.
+    Well,
+    /// Nothing more is sent to it.
+    Disabled(Disabled),
+}
+
 /// All endpoints that are configured.
 #[derive(Debug)]
 pub(super) struct Standings {
@@ -103,13 +114,13 @@ impl Standings {
         self.all.iter()
     }
 
-    /// Notes an answer. Returns the change to be remembered, if any, and why the endpoint is disabled by it.
+    /// Notes an answer. Returns the change to be remembered and the turn it is, if any.
     pub fn note(
         &mut self,
         name: &str,
         answer: &Answer,
         now: Timestamp,
-    ) -> (Option<Change>, Option<Disabled>) {
+    ) -> (Option<Change>, Option<Turn>) {
         let Some((name, standing)) = self
             .all
             .get_key_value(name)
@@ -152,13 +163,16 @@ impl Standings {
         if next == standing {
             return (None, None);
         }
-        let newly = next
-            .disabled
-            .clone()
-            .filter(|_| standing.disabled.is_none());
+        let newly = next.disabled.clone();
+        let newly = newly.filter(|_| standing.disabled.is_none());
+        let turn = newly.map(Turn::Disabled).or_else(|| match answer {
+            Answer::Well => Some(Turn::Well),
+            Answer::Failed(error) => Some(Turn::Failing(error.clone())),
+            _ => None,
+        });
         let change = kept::put(kept::endpoint(&name), &next);
         self.all.insert(name, next);
-        (Some(change), newly)
+        (Some(change), turn)
     }
 
     /// Begins anew with an endpoint, as if it had never failed.
@@ -190,15 +204,14 @@ mod tests {
     fn five_days_of_failures_disable_and_one_success_begins_anew() {
         let mut all = restore("x", BTreeMap::new());
         assert!(all.note("desk", &failed(), at(0)).0.is_some());
-        assert_eq!(
-            all.note("desk", &failed(), at(119)),
-            (None, None),
-            "nothing new"
-        );
         assert!(all.note("desk", &Answer::Well, at(119)).0.is_some());
-        assert!(all.note("desk", &failed(), at(120)).1.is_none());
-        let (change, disabled) = all.note("desk", &failed(), at(240));
-        let disabled = disabled.unwrap();
+        assert!(!matches!(
+            all.note("desk", &failed(), at(120)).1,
+            Some(Turn::Disabled(_))
+        ));
+        let (change, Some(Turn::Disabled(disabled))) = all.note("desk", &failed(), at(240)) else {
+            panic!("five days have passed");
+        };
         assert!(change.is_some() && disabled.outcome == Outcome::Disabled);
         assert!(disabled.reason.contains("120h") && disabled.reason.contains("status 500"));
         assert_eq!(all.enabled().count(), 0);
@@ -211,10 +224,24 @@ mod tests {
     }
 
     #[test]
+    fn failures_in_a_row_are_told_once_and_so_is_their_end() {
+        let mut all = restore("x", BTreeMap::new());
+        let first = all.note("desk", &failed(), at(0)).1;
+        assert_eq!(first, Some(Turn::Failing("status 500".into())));
+        for hour in 1..100 {
+            let again = Answer::Failed(format!("status {}", 500 + hour % 4));
+            assert_eq!(all.note("desk", &again, at(hour)), (None, None));
+        }
+        assert_eq!(all.note("desk", &Answer::Well, at(100)).1, Some(Turn::Well));
+        assert_eq!(all.note("desk", &Answer::Well, at(101)), (None, None));
+        assert!(all.note("desk", &failed(), at(102)).1.is_some());
+    }
+
+    #[test]
     fn gone_is_remembered_until_the_address_changes() {
         let mut all = restore("x", BTreeMap::new());
         let (change, disabled) = all.note("desk", &Answer::Gone("status 410".into()), at(1));
-        assert_eq!(disabled.unwrap().outcome, Outcome::Gone);
+        assert!(matches!(disabled, Some(Turn::Disabled(one)) if one.outcome == Outcome::Gone));
         let kept: Standing = serde_json::from_slice(&change.unwrap().value.unwrap()).unwrap();
         let found = BTreeMap::from([("desk".into(), kept)]);
         assert!(restore("x", found.clone()).disabled("desk").is_some());
