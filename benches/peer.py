@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""What a user would run instead of squall: Hugging Face tokenizers and ONNX Runtime on the same texts.
+"""What a user would run instead of squall: Hugging Face tokenizers and ONNX Runtime or PyTorch on the same texts.
 
-usage: peer.py MODEL.onnx TOKENIZER.json TEXTS.jsonl [LIMIT]
+usage: peer.py MODEL TOKENIZER.json TEXTS.jsonl [LIMIT]
 
+MODEL is a file of ONNX Runtime's, or a folder of Hugging Face's, which PyTorch computes in bf16.
 Texts are sorted by length and padded per batch of 32, two threads, the median of three rounds after one that
 does not count. Prints `N texts/s`.
 """
 import json
+import os
 import statistics
 import sys
 import time
 
 import numpy
-import onnxruntime
 import tokenizers
 
 model, vocabulary, path = sys.argv[1:4]
@@ -23,10 +24,33 @@ texts = ["\n".join(part for part in (post.get("title"), post.get("text")) if par
 tokenizer = tokenizers.Tokenizer.from_file(vocabulary)
 tokenizer.enable_truncation(512)
 tokenizer.no_padding()
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = 2
-session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-inputs = [given.name for given in session.get_inputs()]
+
+
+def onnx():
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    inputs = [given.name for given in session.get_inputs()]
+    return f"onnxruntime {onnxruntime.__version__}", lambda given: session.run(None, {name: given[name] for name in inputs})
+
+
+def pytorch():
+    import torch
+    import transformers
+
+    torch.set_num_threads(2)
+    network = transformers.AutoModelForSequenceClassification.from_pretrained(model, dtype=torch.bfloat16).eval()
+
+    def run(given):
+        with torch.inference_mode():
+            network(**{name: torch.from_numpy(values) for name, values in given.items()})
+
+    return f"PyTorch {torch.__version__} bf16", run
+
+
+engine, run = pytorch() if os.path.isdir(model) else onnx()
 
 
 def score_all():
@@ -36,8 +60,7 @@ def score_all():
         width = len(batch[-1])
         ids = numpy.array([one + [0] * (width - len(one)) for one in batch], dtype=numpy.int64)
         mask = numpy.array([[1] * len(one) + [0] * (width - len(one)) for one in batch], dtype=numpy.int64)
-        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": numpy.zeros_like(ids)}
-        session.run(None, {name: given[name] for name in inputs})
+        run({"input_ids": ids, "attention_mask": mask, "token_type_ids": numpy.zeros_like(ids)})
 
 
 rates = []
@@ -46,4 +69,4 @@ for number in range(4):
     score_all()
     if number:
         rates.append(len(texts) / (time.perf_counter() - begun))
-print(f"onnxruntime {onnxruntime.__version__} {model.rsplit('/', 1)[-1]}: {statistics.median(rates):.1f} texts/s")
+print(f"{engine} {model.rsplit('/', 1)[-1]}: {statistics.median(rates):.1f} texts/s")
