@@ -4,15 +4,17 @@ CARGO ?= cargo
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: help demo test chaos check bench build clean
+.PHONY: help demo test chaos check check-cuda check-memory bench build clean
 
 help:
-	@echo "make demo    everything on a replayed stream, with a page at http://127.0.0.1:8080"
-	@echo "make test    all tests"
-	@echo "make check   formatting and lints, warnings denied"
-	@echo "make build   the program, optimised, in target/release/squall"
-	@echo "make chaos   processes killed and inserts that go wrong, RUNS=20 times from SEED=1 on, PARALLEL=2 at once; then the outbox"
-	@echo "make bench   speed of scoring, of the way from a post to its alert, and of deliveries"
+	@echo "make demo          everything on a replayed stream, with a page at http://127.0.0.1:8080"
+	@echo "make test          all tests"
+	@echo "make check         formatting and lints, warnings denied"
+	@echo "make check-cuda    the same lints with GPUs; fetches NVIDIA's compiler, needs no GPU"
+	@echo "make check-memory  the tests of the kernels under AddressSanitizer"
+	@echo "make build         the program, optimised, in target/release/squall"
+	@echo "make chaos         processes killed and inserts that go wrong, RUNS=20 times from SEED=1 on, PARALLEL=2 at once; then the outbox"
+	@echo "make bench         speed of scoring, of the way from a post to its alert, and of deliveries"
 
 # The same profile as the tests, in which the dependencies are compiled with full optimisation: one build serves both.
 demo: system
@@ -31,6 +33,13 @@ chaos: system $(VENV)/ready
 check: system
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+check-cuda: system
+	eval "$$(scripts/cuda-toolchain.sh target/cuda)" && \
+	CARGO_TARGET_DIR=target/with-cuda $(CARGO) clippy --locked --all-targets --features cuda -- -D warnings
+
+check-memory: system
+	RUSTC_WORKSPACE_WRAPPER=$(abspath scripts/sanitized.sh) $(CARGO) test --locked --lib -- kernels:: model::
 
 build: system
 	$(CARGO) build --locked --release

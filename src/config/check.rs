@@ -1,7 +1,7 @@
 //! Checks across keys: what no single type can say.
 
 use super::rules::{self, good_horizons};
-use super::{Config, EMBEDDED, FormatConfig, clickhouse_keys, client_keys};
+use super::{Config, Devices, EMBEDDED, FormatConfig, clickhouse_keys, client_keys};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
     for problem in client_keys::problems(config)
         .into_iter()
         .chain(too_large(config))
+        .chain(Devices::of(&config.model).err())
     {
         require(false, &problem);
     }

@@ -4,6 +4,7 @@ mod budget;
 mod check;
 mod clickhouse_keys;
 mod client_keys;
+mod devices;
 pub mod duration;
 mod environment;
 mod load;
@@ -13,6 +14,7 @@ mod secret;
 mod sections;
 
 pub use budget::Budget;
+pub use devices::Devices;
 pub use load::{ConfigErrors, load};
 pub use rules::RuleConfig;
 pub use secret::Secret;

@@ -97,6 +97,7 @@ pub struct ModelConfig {
     pub hub: String,
     pub max_tokens: usize,
     pub precision: Precision,
+    pub devices: Vec<String>,
 }
 
 /// How the numbers of the model's matrix products are held.
@@ -105,10 +106,24 @@ pub struct ModelConfig {
 pub enum Precision {
     /// Eight bits, scaled: the fastest.
     Int8,
+    /// Sixteen bits, with more digits and less range than `Bf16`.
+    F16,
     /// Sixteen bits, the upper half of an f32.
     Bf16,
     /// All of them.
     F32,
+}
+
+impl Precision {
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::F32 => "f32",
+        }
+    }
 }
 
 /// `[entities]`

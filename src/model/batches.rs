@@ -1,4 +1,4 @@
-//! Cutting a batch into parts, one for a thread at a time.
+//! Cutting a batch into parts, one for a thread or a GPU at a time.
 
 use std::ops::Range;
 
@@ -24,6 +24,21 @@ pub(super) fn by_tokens(lengths: &[usize]) -> Vec<Range<usize>> {
     parts
 }
 
+/// As many ranges as there are GPUs at most, none empty, each with about the same number of tokens.
+pub(super) fn shares(lengths: &[usize], gpus: usize) -> Vec<Range<usize>> {
+    let total: usize = lengths.iter().sum();
+    let mut shares = Vec::new();
+    let (mut begin, mut tokens) = (0, 0);
+    for (text, length) in lengths.iter().enumerate() {
+        tokens += length;
+        if tokens * gpus >= total * (shares.len() + 1) || text + 1 == lengths.len() {
+            shares.push(begin..text + 1);
+            begin = text + 1;
+        }
+    }
+    shares
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +56,15 @@ mod tests {
                 prop_assert!(part.len() == 1 || lengths[part].iter().sum::<usize>() <= TOKENS);
             }
         }
+    }
+
+    #[test]
+    fn gpus_get_about_the_same_number_of_tokens() {
+        assert_eq!(shares(&[10; 8], 2), [0..4, 4..8]);
+        assert_eq!(shares(&[30, 1, 1, 30], 2), [0..2, 2..4]);
+        assert_eq!(shares(&[5], 4), [0..1]);
+        assert_eq!(shares(&[1, 100, 1], 3), [0..2, 2..3]);
+        assert!(shares(&[], 2).is_empty());
     }
 
     #[test]

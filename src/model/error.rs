@@ -46,6 +46,16 @@ pub enum ModelError {
         /// The logits: negative, neutral, positive.
         logits: [f32; 3],
     },
+    /// A GPU did not do what it was asked for.
+    #[error(
+        "model {model}: a GPU failed: {problem}: see `nvidia-smi`; model.devices names the GPUs"
+    )]
+    Device {
+        /// Name of the model.
+        model: String,
+        /// What it said.
+        problem: String,
+    },
     /// Tokens that are not of this model's tokenizer: none at all, too many, or ids it does not know.
     #[error(
         "model {model}: text {text} of the batch is not of this model's tokenizer: encode it with Model::tokenizer"

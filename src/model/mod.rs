@@ -7,6 +7,7 @@ mod batches;
 mod cache;
 pub mod calibration;
 mod classifier;
+mod computer;
 pub mod context;
 mod encoder;
 mod error;
@@ -33,9 +34,9 @@ pub use tokenizer::{Tokenizer, Tokens};
 use crate::config::ModelConfig;
 use crate::domain::Sentiment;
 use classifier::Classifier;
-use encoder::{Encoder, Request};
+use computer::Computer;
+use encoder::Request;
 use folder::{Description, Folder};
-use kernels::Format;
 use std::path::PathBuf;
 use weights::Weights;
 
@@ -46,7 +47,7 @@ const PROBE: &str = "Acme cuts its outlook after a weak quarter";
 pub struct Model {
     name: String,
     tokenizer: Tokenizer,
-    encoder: Encoder,
+    encoder: Computer,
     document: Classifier,
     /// None in a model that knows only documents.
     entity: Option<Classifier>,
@@ -77,13 +78,12 @@ impl Model {
         let (vocab_size, max_positions) = (shape.vocab_size, shape.longest());
         let max_tokens = config.max_tokens.min(max_positions);
         let weights = Weights::of(&folder.weights)?;
-        // Another precision gives other scores, so it is another model.
-        let format = Format::of(config.precision);
         let unfit = |problem| folder.weights.unfit(problem);
         let model = Self {
-            name: format!("{name}@{}", folder.fingerprint(format.name())),
+            // Another precision gives other scores, so it is another model.
+            name: format!("{name}@{}", folder.fingerprint(config.precision.name())),
             tokenizer: Tokenizer::read(&folder.tokenizer, vocab_size, max_tokens)?,
-            encoder: Encoder::take(&weights, shape, format).map_err(unfit)?,
+            encoder: Computer::take(&weights, shape, config).map_err(unfit)?,
             document: Classifier::document(&weights, &description).map_err(unfit)?,
             entity: Classifier::entity(&weights, &description).map_err(unfit)?,
             calibration: description.calibration,
@@ -105,15 +105,14 @@ impl Model {
         &self.name
     }
 
-    /// What it computes with, for people: precision and instructions.
+    /// What it computes with, for people: precision, and instructions or GPUs.
     pub fn arithmetic(&self) -> String {
-        let (format, level) = (self.encoder.format(), self.encoder.level());
-        format!("{}, {}", format.name(), level.name())
+        self.encoder.arithmetic()
     }
 
     /// Multiplications, each with its addition, that a token takes in the encoder's matrix products, where only the first token of a
-    /// text is asked for.
-    pub fn multiplications_per_token(&self) -> f64 {
+    /// text is asked for; not counted on GPUs.
+    pub fn multiplications_per_token(&self) -> Option<f64> {
         self.encoder.multiplications_per_token()
     }
 
@@ -168,7 +167,7 @@ impl Model {
     /// order. Texts of any lengths may be mixed: nothing is padded.
     ///
     /// # Errors
-    /// When tokens are not of this model's tokenizer, and when a logit is not a finite number.
+    /// When tokens are not of this model's tokenizer, when a logit is not a finite number, and what a GPU says.
     pub fn logits(&self, texts: &[Tokens]) -> Result<Vec<[f32; 3]>, ModelError> {
         let passages: Vec<Passage> = texts.iter().cloned().map(Passage::from).collect();
         let logits = self.passage_logits(&passages)?;
@@ -186,9 +185,15 @@ impl Model {
             .iter()
             .map(|passage| passage.tokens.len())
             .collect();
-        let parts = batches::by_tokens(&lengths);
-        let computed = workers::map(&parts, |part| self.compute(&passages[part.clone()]));
-        let logits: Vec<Logits> = computed.into_iter().flatten().collect();
+        let parts = self.encoder.parts(&lengths).into_iter();
+        let parts: Vec<_> = parts.enumerate().collect();
+        let computed = workers::map(&parts, |(number, part)| {
+            self.compute(*number, &passages[part.clone()])
+        });
+        let mut logits: Vec<Logits> = Vec::with_capacity(passages.len());
+        for part in computed {
+            logits.extend(part?);
+        }
         for (text, one) in logits.iter().enumerate() {
             let mut all = std::iter::once(&one.document).chain(&one.entities);
             if let Some(bad) = all.find(|logits| !logits.iter().all(|logit| logit.is_finite())) {
@@ -202,8 +207,8 @@ impl Model {
         Ok(logits)
     }
 
-    /// One forward pass.
-    fn compute(&self, passages: &[Passage]) -> Vec<Logits> {
+    /// One forward pass, of the part of a batch that has this number.
+    fn compute(&self, part: usize, passages: &[Passage]) -> Result<Vec<Logits>, ModelError> {
         let wanted: Vec<Vec<usize>> = passages
             .iter()
             .map(|passage| match self.entity {
@@ -220,7 +225,11 @@ impl Model {
                 wanted,
             })
             .collect();
-        let hidden = self.encoder.hidden(&requests);
+        let hidden = self.encoder.hidden(part, &requests);
+        let hidden = hidden.map_err(|problem| ModelError::Device {
+            model: self.name.clone(),
+            problem,
+        })?;
         let width = hidden.len() / wanted.iter().map(Vec::len).sum::<usize>().max(1);
         let (mut documents, mut entities) = (Vec::new(), Vec::new());
         let mut rest = &hidden[..];
@@ -250,7 +259,7 @@ impl Model {
                 .map(|_| entities.next().unwrap_or(document))
                 .collect(),
         };
-        passages.iter().zip(documents).map(one).collect()
+        Ok(passages.iter().zip(documents).map(one).collect())
     }
 
     fn sentiment(&self, logits: [f32; 3], temperature: f32) -> Sentiment {

@@ -109,5 +109,6 @@ pub(crate) fn model_config(source: impl Into<String>) -> ModelConfig {
         hub: "http://127.0.0.1:1".into(),
         max_tokens: 512,
         precision: Precision::F32,
+        devices: vec!["cpu".into()],
     }
 }

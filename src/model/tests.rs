@@ -1,5 +1,6 @@
 //! Tests of the whole: the bundled model, and tiny ones that are broken on purpose.
 
+use super::encoder::GpuEncoder;
 use super::*;
 use crate::config::Precision;
 use candle_core::DType;
@@ -63,6 +64,22 @@ fn logits_agree_with_the_reference_implementation() {
     }
 }
 
+fn family_file(family: &str, file: &str) -> PathBuf {
+    let families = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/families");
+    families.join(family).join(file)
+}
+
+/// A folder with the tiny model of a family.
+fn family_folder(family: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(family_file(family, file), folder.path().join(file)).unwrap();
+    }
+    let tokenizer = testing::tokenizer().to_string();
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer).unwrap();
+    folder
+}
+
 /// Tiny random models of each family, and what `transformers` computes with them; `scripts/family_fixtures.py` made both.
 #[test]
 fn every_family_agrees_with_the_reference_implementation() {
@@ -75,17 +92,9 @@ fn every_family_agrees_with_the_reference_implementation() {
         "modernbert",
         "modernbert-mean",
     ] {
-        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/data/families")
-            .join(family);
-        let folder = tempfile::tempdir().unwrap();
-        for file in ["config.json", "model.safetensors"] {
-            std::fs::copy(from.join(file), folder.path().join(file)).unwrap();
-        }
-        let tokenizer = testing::tokenizer().to_string();
-        std::fs::write(folder.path().join("tokenizer.json"), tokenizer).unwrap();
-        let model = open(&folder).unwrap();
-        let reference = std::fs::read_to_string(from.join("reference.jsonl")).unwrap();
+        let model = open(&family_folder(family)).unwrap();
+        let reference = family_file(family, "reference.jsonl");
+        let reference = std::fs::read_to_string(reference).unwrap();
         let lines: Vec<Value> = reference
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
@@ -114,6 +123,43 @@ fn every_family_agrees_with_the_reference_implementation() {
         let longest = Tokens(vec![5; model.max_positions]);
         assert!(model.logits(&[longest]).is_ok(), "{family}");
         assert_eq!(model.max_positions, 64, "{family}");
+    }
+}
+
+/// What GPUs compute, on the processor, where candle has the same operations.
+#[test]
+fn the_encoder_for_gpus_agrees_with_that_for_processors() {
+    for family in [
+        "bert",
+        "roberta",
+        "xlm-roberta",
+        "distilbert",
+        "multi-label",
+    ] {
+        let folder = family_folder(family);
+        let mut model = open(&folder).unwrap();
+        let ids = |length: usize| Tokens((0..length as u32).map(|n| 4 + n * 7 % 8).collect());
+        // Groups of one length, of several, and a text by itself.
+        let texts: Vec<Tokens> = [9, 3, 60, 10, 9, 3, 8, 1, 33].map(ids).into();
+        let expected = model.logits(&texts).unwrap();
+        for (dtype, tolerance) in [(DType::F32, 1e-3), (DType::F16, 0.05)] {
+            let config = testing::model_config(folder.path().to_str().unwrap());
+            let read = Folder::read(folder.path()).unwrap();
+            let description = Description::read(&read.config).unwrap();
+            let weights = Weights::of(&read.weights).unwrap();
+            let encoder = || {
+                let device = candle_core::Device::Cpu;
+                GpuEncoder::take(&weights, &description.shape, device, dtype).unwrap()
+            };
+            model.encoder = Computer::Gpus(vec![encoder(), encoder()], config.precision);
+            let logits = model.logits(&texts).unwrap();
+            for (logits, expected) in logits.iter().zip(&expected) {
+                for (logit, expected) in logits.iter().zip(expected) {
+                    let difference = (logit - expected).abs();
+                    assert!(difference < tolerance, "{family} {dtype:?}: {difference}");
+                }
+            }
+        }
     }
 }
 
@@ -155,7 +201,7 @@ fn any_token_of_any_text_can_be_asked_for() {
                 wanted,
             })
             .collect();
-        model.encoder.hidden(&requests)
+        model.encoder.hidden(0, &requests).unwrap()
     };
     let (all, some) = (asked([&[0, 1, 2, 3], &[0, 1, 2]]), asked([&[3, 1], &[2]]));
     let width = all.len() / 7;

@@ -2,7 +2,7 @@
 
 mod report;
 
-use crate::config::{Config, ModelConfig, Precision};
+use crate::config::{Config, Devices, ModelConfig, Precision};
 use crate::connect::{Lines, MAX_LINE_BYTES};
 use crate::domain::{Label, Post};
 use crate::model::{Model, Tokens, multiplications_per_second};
@@ -65,7 +65,11 @@ pub(super) fn run(args: &ModelBench, config: &Config) -> anyhow::Result<()> {
     let mut rows = vec![first];
     let mut all_labels = vec![labels];
     drop(model);
-    let others = [Precision::Int8, Precision::Bf16, Precision::F32];
+    let least = match Devices::of(&config).map_err(anyhow::Error::msg)? {
+        Devices::Processor => Precision::Int8,
+        Devices::Gpus(_) => Precision::F16,
+    };
+    let others = [least, Precision::Bf16, Precision::F32];
     for precision in others
         .into_iter()
         .filter(|other| !args.quick && *other != config.precision)
@@ -92,7 +96,7 @@ pub(super) fn run(args: &ModelBench, config: &Config) -> anyhow::Result<()> {
             writeln!(
                 out,
                 "ratio of {} to the peer: {:.2}",
-                report::name(row.precision),
+                row.precision.name(),
                 row.texts_per_second / theirs
             )?;
         }
@@ -129,14 +133,16 @@ fn throughput(
     }
     let median = super::median(seconds);
     let tokens_per_second = tokens as f64 / median;
+    let reached = model
+        .multiplications_per_token()
+        .map(|of_a_token| tokens_per_second * of_a_token);
     let row = Row {
         model: format!("{} ({})", model.name(), model.arithmetic()),
         precision,
         texts_per_second: texts.len() as f64 / median,
         tokens_per_second,
         agreement: None,
-        multiplications: tokens_per_second * model.multiplications_per_token(),
-        most: multiplications_per_second(precision),
+        multiplications: reached.zip(multiplications_per_second(precision)),
     };
     Ok((row, labels))
 }

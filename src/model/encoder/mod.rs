@@ -3,6 +3,7 @@
 //! All tokens of a batch lie in one matrix, a row each, without padding: linear layers do not care which text a row belongs
 //! to, and attention looks at the rows of one text at a time. In the last layer only what is asked for is computed.
 
+mod gpu;
 mod layers;
 mod modern;
 mod names;
@@ -11,6 +12,7 @@ use super::folder::Shape;
 use super::kernels::{Format, Level, Operand, Scratch};
 use super::weights::{Bias, Weights};
 use crate::lock::lock;
+pub(super) use gpu::GpuEncoder;
 use layers::Layer;
 pub(super) use layers::Norm;
 use modern::{ModernLayer, Rotation};
@@ -79,23 +81,7 @@ impl Encoder {
             return Self::take_modern(weights, shape, format);
         };
         let embeddings = weights.within(names.embeddings);
-        let width = shape.hidden_size;
-        let table = |name: &str, rows| {
-            embeddings
-                .within(&format!("{name}_embeddings"))
-                .take("weight", &[rows, width])
-        };
-        let mut positions = table("position", shape.max_position_embeddings)?;
-        positions.drain(..shape.first_position().min(shape.max_position_embeddings) * width);
-        let types = match shape.type_vocab_size {
-            0 => vec![0.0; width],
-            types => table("token_type", types)?,
-        };
-        for row in positions.chunks_exact_mut(width) {
-            for (position, kind) in row.iter_mut().zip(&types) {
-                *position += kind;
-            }
-        }
+        let (words, positions) = tables(weights, &names, shape)?;
         let layers = shape.layers.iter().enumerate().map(|(layer, &sizes)| {
             let weights = weights.within(&format!("{}.{layer}", names.layers));
             Layer::take(&weights, &names, shape, sizes, format)
@@ -103,8 +89,8 @@ impl Encoder {
         Ok(Self {
             level: Level::best(),
             format,
-            width,
-            words: table("word", shape.vocab_size)?,
+            width: shape.hidden_size,
+            words,
             positions,
             norm: Norm::take(&embeddings.within("LayerNorm"), shape, Bias::Given)?,
             layers: Layers::After(layers.collect::<Result<_, _>>()?),
@@ -238,6 +224,29 @@ impl Encoder {
             attention: Scratch::default(),
         })
     }
+}
+
+/// The words' embeddings, and those of position and token type 0 together from a text's first token on.
+fn tables(weights: &Weights, names: &Names, shape: &Shape) -> Result<(Vec<f32>, Vec<f32>), String> {
+    let embeddings = weights.within(names.embeddings);
+    let width = shape.hidden_size;
+    let table = |name: &str, rows| {
+        embeddings
+            .within(&format!("{name}_embeddings"))
+            .take("weight", &[rows, width])
+    };
+    let mut positions = table("position", shape.max_position_embeddings)?;
+    positions.drain(..shape.first_position().min(shape.max_position_embeddings) * width);
+    let types = match shape.type_vocab_size {
+        0 => vec![0.0; width],
+        types => table("token_type", types)?,
+    };
+    for row in positions.chunks_exact_mut(width) {
+        for (position, kind) in row.iter_mut().zip(&types) {
+            *position += kind;
+        }
+    }
+    Ok((table("word", shape.vocab_size)?, positions))
 }
 
 /// From here on only what is wanted is computed: its rows stand one behind the other.

@@ -75,12 +75,13 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// That of a precision in the configuration.
-    pub(super) fn of(precision: Precision) -> Self {
+    /// That of a precision in the configuration; none for one that only GPUs have.
+    pub(super) fn of(precision: Precision) -> Option<Self> {
         match precision {
-            Precision::Int8 => Self::Int8,
-            Precision::Bf16 => Self::Bf16,
-            Precision::F32 => Self::F32,
+            Precision::Int8 => Some(Self::Int8),
+            Precision::F16 => None,
+            Precision::Bf16 => Some(Self::Bf16),
+            Precision::F32 => Some(Self::F32),
         }
     }
 

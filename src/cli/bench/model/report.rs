@@ -12,10 +12,8 @@ pub(super) struct Row {
     pub(super) tokens_per_second: f64,
     /// Part of the texts that have the label that f32 gives them.
     pub(super) agreement: Option<f64>,
-    /// Multiplications a second in the encoder's matrix products.
-    pub(super) multiplications: f64,
-    /// The same at most, in a large product.
-    pub(super) most: f64,
+    /// Multiplications a second in the encoder's matrix products, and at most, in a large product; not known of GPUs.
+    pub(super) multiplications: Option<(f64, f64)>,
 }
 
 /// What was measured of texts of one length.
@@ -33,15 +31,19 @@ pub(super) fn print(
     resident: Option<u64>,
 ) -> io::Result<()> {
     for row in rows {
-        writeln!(
+        write!(
             out,
-            "squall {}: {:.1} texts/s, {:.0} tokens/s, {:.0}e9 multiplications/s of {:.0}e9 at most",
-            row.model,
-            row.texts_per_second,
-            row.tokens_per_second,
-            row.multiplications / 1e9,
-            row.most / 1e9
+            "squall {}: {:.1} texts/s, {:.0} tokens/s",
+            row.model, row.texts_per_second, row.tokens_per_second
         )?;
+        if let Some((reached, most)) = row.multiplications {
+            let (reached, most) = (reached / 1e9, most / 1e9);
+            write!(
+                out,
+                ", {reached:.0}e9 multiplications/s of {most:.0}e9 at most"
+            )?;
+        }
+        writeln!(out)?;
         if let Some(agreement) = row.agreement {
             writeln!(out, "  labels as in f32: {:.2} %", agreement * 100.0)?;
         }
@@ -71,15 +73,6 @@ pub(super) fn print(
     Ok(())
 }
 
-/// Name of a precision in the configuration.
-pub(super) fn name(precision: Precision) -> &'static str {
-    match precision {
-        Precision::Int8 => "int8",
-        Precision::Bf16 => "bf16",
-        Precision::F32 => "f32",
-    }
-}
-
 /// Memory of this process in RAM; none where the system does not say so in Linux's way.
 pub(super) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -102,8 +95,7 @@ mod tests {
             texts_per_second: 1234.5,
             tokens_per_second: 30_000.0,
             agreement: Some(0.995),
-            multiplications: 3e11,
-            most: 4e11,
+            multiplications: Some((3e11, 4e11)),
         };
         let length = Length {
             tokens: 64,
