@@ -2,6 +2,7 @@
 //! exit status 0 is success, 1 failure, 2 wrong usage.
 
 mod alerts;
+mod average;
 mod backtest;
 mod bench;
 mod check_config;
@@ -60,6 +61,7 @@ enum Command {
     Eval(eval::Eval),
     /// Make a model from labelled texts
     Train(train::Train),
+    Average(average::AverageModels),
     Optimize(optimize::Optimize),
     /// Look for spikes in a plain series of counts
     Detect(detect::Detect),
@@ -138,6 +140,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Score(args) => score::run(&args, config()?),
         Command::Eval(args) => eval::run(&args, &config()?),
         Command::Train(args) => train::run(&args),
+        Command::Average(args) => average::run(&args),
         Command::Optimize(args) => optimize::run(&args, &config()?),
         Command::Detect(args) => detect::run(&args),
         Command::Backtest(args) => backtest::run(&args, &config()?),

@@ -8,6 +8,12 @@ use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 
+/// Most tokens of a text in training, unless told otherwise.
+pub(super) const MAX_TOKENS: usize = 128;
+
+/// Share of the texts that is held back to fit temperatures, unless told otherwise.
+pub(super) const CALIBRATION_SHARE: f64 = 0.05;
+
 /// Fine-tune a BERT encoder for the sentiment of documents and of the entities they name.
 ///
 /// Data is that of `squall eval`: {"text", "label"}, {"text", "entities": [{"name", "label"}]}, or both. Texts that a dev
@@ -43,7 +49,7 @@ pub(super) struct Train {
     #[arg(long, default_value_t = 32, value_name = "N")]
     batch: usize,
     /// Most tokens of a text in training; the model itself reads longer ones
-    #[arg(long, default_value_t = 128, value_name = "N")]
+    #[arg(long, default_value_t = MAX_TOKENS, value_name = "N")]
     max_tokens: usize,
     /// Learning rate of the encoder at its highest; 0.0005 is usual with --lora
     #[arg(long, default_value_t = 8e-5, value_name = "RATE")]
@@ -78,7 +84,7 @@ pub(super) struct Train {
     #[arg(long, default_value_t = 2.0, value_name = "N")]
     conflicting_weight: f32,
     /// Share of the --train texts that is held back, to fit temperatures
-    #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
+    #[arg(long, default_value_t = CALIBRATION_SHARE, value_name = "SHARE")]
     calibration_share: f64,
     /// Decides the order of the texts, what is dropped, and how new weights begin
     #[arg(long, default_value_t = 1, value_name = "N")]

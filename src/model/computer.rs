@@ -12,7 +12,7 @@ use std::ops::Range;
 /// An encoder where it is computed.
 pub(super) enum Computer {
     /// In squall's own kernels.
-    Processor(Encoder),
+    Processor(Box<Encoder>),
     /// One encoder for each GPU.
     Gpus(Vec<GpuEncoder>, Precision),
 }
@@ -31,7 +31,8 @@ impl Computer {
         match devices {
             Devices::Processor => {
                 let format = Format::of(config.precision).ok_or("f16 is for GPUs")?;
-                Encoder::take(weights, shape, format).map(Self::Processor)
+                let encoder = Encoder::take(weights, shape, format)?;
+                Ok(Self::Processor(Box::new(encoder)))
             }
             Devices::Gpus(numbers) => {
                 let dtype = match config.precision {

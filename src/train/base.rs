@@ -97,6 +97,14 @@ impl Base {
         )?)
     }
 
+    /// The bytes of its `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn tokenizer_json(&self) -> Result<Vec<u8>, TrainError> {
+        std::fs::read(&self.tokenizer).map_err(TrainError::file(&self.tokenizer))
+    }
+
     /// The same with other weights, of another shape.
     pub fn with(&self, shape: Shape, weights: Vec<Tensor>) -> Self {
         Self {
@@ -124,8 +132,7 @@ impl Base {
         calibration: &Calibration,
         storage: Storage,
     ) -> Result<(), TrainError> {
-        let tokenizer =
-            std::fs::read(&self.tokenizer).map_err(TrainError::file(&self.tokenizer))?;
+        let tokenizer = self.tokenizer_json()?;
         let path = folder.join("model.safetensors");
         let named = self.shape.weights().into_iter().map(|weight| weight.name);
         let named = named

@@ -1,5 +1,6 @@
 //! Models: how good they are, and how they are made.
 
+mod average;
 mod base;
 mod checkpoint;
 pub mod data;
@@ -17,6 +18,7 @@ pub mod suite;
 mod tensorboard;
 mod trainer;
 
+pub use average::Average;
 pub use base::Storage;
 pub use error::TrainError;
 pub use learner::{Method, Rates};

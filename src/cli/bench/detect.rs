@@ -1,6 +1,6 @@
 //! `squall bench detect`: the rate of false alarms, what is found of bursts, how fast and how large it is.
 
-use super::simulation::{null, oracle, power, world};
+use super::simulation::{null, oracle, power, speed, world};
 use crate::config::DetectConfig;
 use clap::ValueEnum;
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -12,12 +12,12 @@ pub(super) struct DetectBench {
     /// What is measured
     #[arg(long, value_enum, default_value_t = What::Null)]
     what: What,
-    /// Entities of the quiet worlds
-    #[arg(long, default_value_t = 200)]
-    entities: usize,
-    /// Days of the quiet worlds, the first 28 of which only teach
-    #[arg(long, default_value_t = 365)]
-    days: i64,
+    /// Entities of each quiet world (200 without it), or those whose speed is measured (100,000)
+    #[arg(long, value_name = "N")]
+    entities: Option<usize>,
+    /// Days of the quiet worlds (365 without it), the first 28 of which only teach, or of those whose speed is measured (2)
+    #[arg(long, value_name = "N")]
+    days: Option<i64>,
     /// Bursts tried in each case
     #[arg(long, default_value_t = 1200)]
     bursts: usize,
@@ -32,6 +32,8 @@ enum What {
     Null,
     /// Bursts found, beside the test that knows the truth
     Power,
+    /// Time a mention takes, and memory of so many entities
+    Speed,
 }
 
 /// Measures, with the budget of the configuration.
@@ -39,6 +41,7 @@ pub(super) fn run(args: &DetectBench, config: &DetectConfig) -> anyhow::Result<(
     match args.what {
         What::Null => quiet(args, config),
         What::Power => bursts(args, config),
+        What::Speed => fast(args, config),
     }
 }
 
@@ -48,7 +51,8 @@ fn quiet(args: &DetectBench, config: &DetectConfig) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     std::thread::scope(|scope| {
         let worlds = world::LAWS.map(|(law, name)| {
-            let measure = move || null::measure(config, law, args.entities, args.days, args.seed);
+            let (entities, days) = (args.entities.unwrap_or(200), args.days.unwrap_or(365));
+            let measure = move || null::measure(config, law, entities, days, args.seed);
             (name, scope.spawn(measure))
         });
         for (name, world) in worlds {
@@ -64,6 +68,22 @@ fn quiet(args: &DetectBench, config: &DetectConfig) -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+fn fast(args: &DetectBench, config: &DetectConfig) -> anyhow::Result<()> {
+    let (entities, days) = (args.entities.unwrap_or(100_000), args.days.unwrap_or(2));
+    let speed::Measured {
+        mentions,
+        busy,
+        bytes,
+    } = speed::measure(config, entities, days, args.seed);
+    let micros = busy.as_secs_f64() * 1e6 / mentions.max(1) as f64;
+    let memory = bytes.map_or("?".into(), |bytes| format!("{}", bytes / 1_000_000));
+    writeln!(
+        std::io::stdout(),
+        "{entities} entities, {days} days, {mentions} mentions: {micros:.1} µs a mention with all horizons, {memory} MB of memory more than before"
+    )?;
+    Ok(())
 }
 
 fn line(

@@ -115,6 +115,16 @@ fn machine() -> String {
     format!("cores: {cores}{profile}")
 }
 
+/// Memory of this process in RAM; none where the system does not say so in Linux's way.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
 /// Measures.
 pub(super) async fn run(args: Bench, config: Config) -> anyhow::Result<()> {
     match args.what {

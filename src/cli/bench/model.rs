@@ -58,7 +58,7 @@ pub(super) fn run(args: &ModelBench, config: &Config) -> anyhow::Result<()> {
     // The configured precision first, and by itself: its memory is what counts.
     let model = Model::open(&config)?;
     let (first, labels) = throughput(&model, config.precision, &texts, args.rounds)?;
-    let resident = report::resident_bytes();
+    let resident = super::resident_bytes();
     let single = single(&model, &texts)?;
     let lengths = lengths(&model)?;
     let rate = first.texts_per_second;

@@ -1,4 +1,4 @@
-//! False alarms in a simulated month, and speed.
+//! False alarms in a simulated month.
 
 use super::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -33,41 +33,4 @@ fn a_quiet_month_gives_few_alerts() {
     );
     assert_eq!(counts.late, 0);
     assert!(opened <= 5, "{opened} alerts");
-}
-
-/// How long a mention takes: `cargo test --lib detect:: -- --ignored --nocapture speed`.
-#[test]
-#[ignore = "prints a figure, asserts nothing"]
-fn speed() {
-    let mut rng = StdRng::seed_from_u64(3);
-    let ids: Vec<String> = (0..10_000).map(|n| format!("E{n}")).collect();
-    let mut detector = Detector::new(&default_config());
-    let mentions = 500_000;
-    let records: Vec<DetectionRecord> = (0..mentions)
-        .flat_map(|n| {
-            // A few are mentioned often, most seldom.
-            let entity = (rng.random::<f64>().powi(3) * ids.len() as f64) as usize;
-            let mut told = mention(n, n / 50, &ids[entity]);
-            told.sentiment = sentiment(rng.random());
-            let progress = Progress {
-                partition: source(0),
-                offset: Some(n),
-                event_time: Some(told.event_time),
-                state: SourceState::Active,
-                at: told.event_time,
-            };
-            let progress = (n % 25 == 0).then_some(DetectionRecord::Progress(progress));
-            std::iter::once(DetectionRecord::Mention(told)).chain(progress)
-        })
-        .collect();
-    let start = std::time::Instant::now();
-    let decisions: usize = (0..)
-        .zip(&records)
-        .map(|(n, r)| detector.apply(n, r).len())
-        .sum();
-    let each = start.elapsed().as_secs_f64() * 1e6 / mentions as f64;
-    println!(
-        "{each:.2} µs a mention, {decisions} decisions, {:?}",
-        detector.counts()
-    );
 }

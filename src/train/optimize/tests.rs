@@ -163,3 +163,55 @@ fn a_new_head_for_entities_is_not_made_in_passing() {
     let refused = run.go(&mut |_| {}).unwrap_err().to_string();
     assert!(refused.contains("squall train"), "{refused}");
 }
+
+const TRAIN: &str = r#"{"text": "acme beats its outlook", "label": "positive", "entities": [{"name": "acme", "label": "positive"}]}
+{"text": "acme cuts its outlook", "label": "negative", "entities": [{"name": "acme", "label": "negative"}]}
+{"text": "acme beats profit", "label": "positive", "entities": [{"name": "acme", "label": "positive"}]}
+{"text": "acme cuts profit", "label": "negative", "entities": [{"name": "acme", "label": "negative"}]}
+{"text": "a profit", "label": "neutral"}
+{"text": "its outlook", "label": "neutral"}
+"#;
+
+/// A model that was never taught, with a head for entities; pruned as far as can be, with lessons after each step and without.
+#[test]
+fn lessons_after_pruning_are_learnt() {
+    let (folder, mut base, _) = bench();
+    fs::write(folder.path().join("train.jsonl"), TRAIN).unwrap();
+    let untaught = folder.path().join("untaught");
+    fs::create_dir(&untaught).unwrap();
+    base.knows_entities = true;
+    base.write(
+        &untaught,
+        &base.weights,
+        &Calibration::default(),
+        Storage::Full,
+    )
+    .unwrap();
+    let last = |recovery| {
+        let run = Optimisation {
+            model: untaught.clone(),
+            recovery,
+            ..optimisation(folder.path(), 2.0)
+        };
+        let merits: Vec<f64> = run
+            .go(&mut |_| {})
+            .unwrap()
+            .iter()
+            .map(|step| merit(&step.report))
+            .collect();
+        *merits.last().unwrap()
+    };
+    let taught = last(Some(Recovery {
+        train: vec![Source {
+            path: folder.path().join("train.jsonl"),
+            weight: 1.0,
+            calibrates: false,
+        }],
+        corrections: None,
+        epochs: 150.0,
+        rate: 0.01,
+        seed: 1,
+    }));
+    let left = last(None);
+    assert!(taught > left.max(0.6), "{taught} {left}");
+}

@@ -9,7 +9,7 @@ const MONTH: f64 = 43_200.0;
 const WARM_UP_DAYS: i64 = 28;
 
 /// Classes of volume, of as many entities each: the deciles.
-const DECILES: usize = 10;
+pub const DECILES: usize = 10;
 
 /// What was measured.
 #[derive(Debug, Clone, Default)]

@@ -8,7 +8,7 @@ use crate::domain::{
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Monday, 2027-01-04.
 const START: i64 = 1_799_020_800_000;
@@ -82,6 +82,8 @@ pub struct World {
     failed_until: [i64; SOURCES.len()],
     /// Mentions so far.
     pub mentions: u64,
+    /// Time spent in the detector so far.
+    pub busy: Duration,
 }
 
 const SOURCES: [&str; 3] = ["news", "social", "forum"];
@@ -100,6 +102,7 @@ impl World {
             levels: [1.0; SOURCES.len()],
             failed_until: [0; SOURCES.len()],
             mentions: 0,
+            busy: Duration::ZERO,
         }
     }
 
@@ -260,7 +263,10 @@ impl World {
     fn apply(&mut self, record: &DetectionRecord) -> bool {
         let next = self.detector.as_of().map_or(0, |applied| applied + 1);
         let opens = |decision: &Decision| matches!(decision, Decision::Alert(message) if message.kind == AlertKind::Opened);
-        self.detector.apply(next, record).iter().any(opens)
+        let begun = Instant::now();
+        let decisions = self.detector.apply(next, record);
+        self.busy += begun.elapsed();
+        decisions.iter().any(opens)
     }
 }
 
