@@ -1,6 +1,6 @@
 //! Deliveries that outlive the process: an endpoint that is down, a service that is killed.
 
-use crate::support::{Service, Setup, until};
+use crate::support::{Service, Setup, squall, until};
 use squall::broker::{Connection, Producer};
 use squall::config;
 use squall::domain::{AlertKind, AlertMessage, Severity, Timestamp};
@@ -68,6 +68,13 @@ fn free_address() -> std::net::SocketAddr {
     listener.local_addr().unwrap()
 }
 
+/// Starts a service that logs each attempt.
+fn start_telling(setup: &Setup) -> Service {
+    let mut command = squall(&["run", "--config", &setup.config()]);
+    command.env("SQUALL_LOG", "info,squall::pipeline::notify::attempt=debug");
+    Service::of(command, true)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_pending_when_the_process_is_killed_arrives_once_after_the_next_start() {
     const COUNT: usize = 200;
@@ -76,7 +83,7 @@ async fn what_is_pending_when_the_process_is_killed_arrives_once_after_the_next_
         "[notify]\nattempts = 1000\nretry_waits = [\"100ms\", \"300ms\", \"500ms\"]\nallow = [\"127.0.0.1\"]\n\
          [[endpoints]]\nname = \"desk\"\nurl = \"http://{address}/\"\nsecrets = [\"{SECRET}\"]\n"
     ));
-    let mut service = Service::start(&setup);
+    let mut service = start_telling(&setup);
     write_alerts(&setup, 0..COUNT).await;
     service.wait_for_log("attempt=5");
     service.signal("-KILL");
@@ -84,7 +91,7 @@ async fn what_is_pending_when_the_process_is_killed_arrives_once_after_the_next_
     let killed_at = Timestamp::now().millis();
 
     // Still down: told to end, it does not wait for what cannot be delivered.
-    let mut service = Service::start(&setup);
+    let mut service = start_telling(&setup);
     service.wait_for_log("attempt=7");
     let begun = Instant::now();
     service.stop();
