@@ -55,13 +55,14 @@ impl Devices {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::testing::model_config;
+    use crate::config::load;
 
     fn of(devices: &[&str], precision: Precision) -> Result<Devices, String> {
+        let defaults = load(None, std::iter::empty()).unwrap().model;
         Devices::of(&ModelConfig {
             devices: devices.iter().map(|&name| name.into()).collect(),
             precision,
-            ..model_config("m")
+            ..defaults
         })
     }
 
