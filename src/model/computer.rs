@@ -1,5 +1,6 @@
 //! What computes the encoder: the processor, or GPUs that share each batch.
 
+use super::ModelError;
 use super::batches;
 use super::encoder::{Encoder, GpuEncoder, Request};
 use super::folder::Shape;
@@ -21,17 +22,19 @@ impl Computer {
     /// Takes the weights of an encoder of the given shape to where the configuration wants it.
     ///
     /// # Errors
-    /// Weights that do not fit, and GPUs that are not there, with the remedy.
+    /// Weights that do not fit, which `unfit` makes an error of their file, and GPUs that are not there, with the remedy.
     pub(super) fn take(
         weights: &Weights,
         shape: &Shape,
         config: &ModelConfig,
-    ) -> Result<Self, String> {
-        let devices = Devices::of(config)?;
+        unfit: impl Fn(String) -> ModelError,
+    ) -> Result<Self, ModelError> {
+        let devices = Devices::of(config).map_err(ModelError::Devices)?;
         match devices {
             Devices::Processor => {
-                let format = Format::of(config.precision).ok_or("f16 is for GPUs")?;
-                let encoder = Encoder::take(weights, shape, format)?;
+                let format = Format::of(config.precision)
+                    .ok_or_else(|| ModelError::Devices("f16 is for GPUs".into()))?;
+                let encoder = Encoder::take(weights, shape, format).map_err(unfit)?;
                 Ok(Self::Processor(Box::new(encoder)))
             }
             Devices::Gpus(numbers) => {
@@ -41,8 +44,8 @@ impl Computer {
                     Precision::Int8 | Precision::F32 => DType::F32,
                 };
                 let encoders = numbers.into_iter().map(|number| {
-                    GpuEncoder::take(weights, shape, gpu(number)?, dtype)
-                        .map_err(|problem| format!("cuda:{number}: {problem}"))
+                    let device = gpu(number).map_err(ModelError::Devices)?;
+                    GpuEncoder::take(weights, shape, device, dtype).map_err(&unfit)
                 });
                 let encoders = encoders.collect::<Result<_, _>>()?;
                 Ok(Self::Gpus(encoders, config.precision))
@@ -107,15 +110,17 @@ fn gpu(number: usize) -> Result<Device, String> {
     const REMEDY: &str = "name one that `nvidia-smi` shows, or set model.devices = [\"cpu\"]";
     if !cfg!(feature = "cuda") {
         return Err(format!(
-            "cuda:{number}: this squall was built without CUDA: build it with --features cuda, or set model.devices = [\"cpu\"]"
+            "model.devices: cuda:{number}: this squall was built without CUDA: build it with --features cuda, or set model.devices = [\"cpu\"]"
         ));
     }
     // Without a driver cudarc panics where it loads CUDA at run time.
     match std::panic::catch_unwind(|| Device::new_cuda(number)) {
         Ok(Ok(device)) => Ok(device),
-        Ok(Err(error)) => Err(format!("cuda:{number} cannot be used ({error}): {REMEDY}")),
+        Ok(Err(error)) => Err(format!(
+            "model.devices: cuda:{number} cannot be used ({error}): {REMEDY}"
+        )),
         Err(_) => Err(format!(
-            "cuda:{number}: no CUDA driver (580 or newer) can be loaded: {REMEDY}"
+            "model.devices: cuda:{number}: no CUDA driver (580 or newer) can be loaded: {REMEDY}"
         )),
     }
 }

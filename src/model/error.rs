@@ -46,6 +46,9 @@ pub enum ModelError {
         /// The logits: negative, neutral, positive.
         logits: [f32; 3],
     },
+    /// `model.devices` names what is not there or does not fit.
+    #[error("{0}")]
+    Devices(String),
     /// A GPU did not do what it was asked for.
     #[error(
         "model {model}: a GPU failed: {problem}: see `nvidia-smi`; model.devices names the GPUs"

@@ -83,7 +83,7 @@ impl Model {
             // Another precision gives other scores, so it is another model.
             name: format!("{name}@{}", folder.fingerprint(config.precision.name())),
             tokenizer: Tokenizer::read(&folder.tokenizer, vocab_size, max_tokens)?,
-            encoder: Computer::take(&weights, shape, config).map_err(unfit)?,
+            encoder: Computer::take(&weights, shape, config, unfit)?,
             document: Classifier::document(&weights, &description).map_err(unfit)?,
             entity: Classifier::entity(&weights, &description).map_err(unfit)?,
             calibration: description.calibration,
