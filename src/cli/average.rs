@@ -1,9 +1,9 @@
 //! `squall average`: the mean of several models.
 
-use super::train::{refuse_finished, source};
+use super::train::{refuse_finished, source, storage};
 use super::{UsageError, train};
+use crate::train::Average;
 use crate::train::data::{Options, Source};
-use crate::train::{Average, Storage};
 use std::path::PathBuf;
 
 /// Average models that were trained from the same one
@@ -54,10 +54,7 @@ pub(super) fn run(args: &AverageModels) -> anyhow::Result<()> {
         },
         max_tokens: train::MAX_TOKENS,
         out: args.out.clone(),
-        storage: match args.half {
-            true => Storage::Half,
-            false => Storage::Full,
-        },
+        storage: storage(args.half),
     };
     let (calibration, report) = average.go()?;
     println!("{report}");

@@ -275,15 +275,20 @@ impl Train {
             judgements: self.judgements,
             patience: self.patience,
             checkpoint_every: self.checkpoint_every,
-            storage: match self.half {
-                true => Storage::Half,
-                false => Storage::Full,
-            },
+            storage: storage(self.half),
             device: match self.gpu {
                 Some(number) => Device::new_cuda(number).context("--gpu")?,
                 None => Device::Cpu,
             },
         })
+    }
+}
+
+/// How weights are written, by `--half`.
+pub(super) fn storage(half: bool) -> Storage {
+    match half {
+        true => Storage::Half,
+        false => Storage::Full,
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) enum Computer {
     /// In squall's own kernels.
     Processor(Box<Encoder>),
     /// One encoder for each GPU.
-    Gpus(Vec<GpuEncoder>, Precision),
+    Gpus(Vec<GpuEncoder>),
 }
 
 impl Computer {
@@ -47,8 +47,7 @@ impl Computer {
                     let device = gpu(number).map_err(ModelError::Devices)?;
                     GpuEncoder::take(weights, shape, device, dtype).map_err(&unfit)
                 });
-                let encoders = encoders.collect::<Result<_, _>>()?;
-                Ok(Self::Gpus(encoders, config.precision))
+                encoders.collect::<Result<_, _>>().map(Self::Gpus)
             }
         }
     }
@@ -57,7 +56,7 @@ impl Computer {
     pub(super) fn parts(&self, lengths: &[usize]) -> Vec<Range<usize>> {
         match self {
             Self::Processor(_) => batches::by_tokens(lengths),
-            Self::Gpus(encoders, _) => batches::shares(lengths, encoders.len()),
+            Self::Gpus(encoders) => batches::shares(lengths, encoders.len()),
         }
     }
 
@@ -68,19 +67,15 @@ impl Computer {
     pub(super) fn hidden(&self, part: usize, requests: &[Request]) -> Result<Vec<f32>, String> {
         match self {
             Self::Processor(encoder) => Ok(encoder.hidden(requests)),
-            Self::Gpus(encoders, _) => encoders[part % encoders.len()].hidden(requests),
+            Self::Gpus(encoders) => encoders[part % encoders.len()].hidden(requests),
         }
     }
 
-    /// What it computes with, for people: precision, and instructions or GPUs.
-    pub(super) fn arithmetic(&self) -> String {
+    /// What it computes with, for people: instructions or GPUs.
+    pub(super) fn name(&self) -> String {
         match self {
-            Self::Processor(encoder) => {
-                format!("{}, {}", encoder.format().name(), encoder.level().name())
-            }
-            Self::Gpus(encoders, precision) => {
-                format!("{}, GPUs: {}", precision.name(), encoders.len())
-            }
+            Self::Processor(encoder) => encoder.level().name().to_owned(),
+            Self::Gpus(encoders) => format!("GPUs: {}", encoders.len()),
         }
     }
 

@@ -31,7 +31,7 @@ pub use passages::{MOST_PASSAGES, Passage, Scored, combine};
 pub use roofline::multiplications_per_second;
 pub use tokenizer::{Tokenizer, Tokens};
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Precision};
 use crate::domain::Sentiment;
 use classifier::Classifier;
 use computer::Computer;
@@ -46,6 +46,7 @@ const PROBE: &str = "Acme cuts its outlook after a weak quarter";
 /// A sentiment classifier, ready to score. It can be shared between threads.
 pub struct Model {
     name: String,
+    precision: Precision,
     tokenizer: Tokenizer,
     encoder: Computer,
     document: Classifier,
@@ -82,6 +83,7 @@ impl Model {
         let model = Self {
             // Another precision gives other scores, so it is another model.
             name: format!("{name}@{}", folder.fingerprint(config.precision.name())),
+            precision: config.precision,
             tokenizer: Tokenizer::read(&folder.tokenizer, vocab_size, max_tokens)?,
             encoder: Computer::take(&weights, shape, config, unfit)?,
             document: Classifier::document(&weights, &description).map_err(unfit)?,
@@ -107,7 +109,7 @@ impl Model {
 
     /// What it computes with, for people: precision, and instructions or GPUs.
     pub fn arithmetic(&self) -> String {
-        self.encoder.arithmetic()
+        format!("{}, {}", self.precision.name(), self.encoder.name())
     }
 
     /// Multiplications, each with its addition, that a token takes in the encoder's matrix products, where only the first token of a

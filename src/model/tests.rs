@@ -64,6 +64,15 @@ fn logits_agree_with_the_reference_implementation() {
     }
 }
 
+fn assert_near(logits: &[f32; 3], expected: &[f32; 3], tolerance: f32, of: &str) {
+    for (logit, expected) in logits.iter().zip(expected) {
+        assert!(
+            (logit - expected).abs() < tolerance,
+            "{of}: {logit} {expected}"
+        );
+    }
+}
+
 fn family_file(family: &str, file: &str) -> PathBuf {
     let families = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/families");
     families.join(family).join(file)
@@ -108,12 +117,7 @@ fn every_family_agrees_with_the_reference_implementation() {
         let sentiments = model.classify(&texts).unwrap();
         for ((line, logits), sentiment) in lines.iter().zip(logits).zip(sentiments) {
             let expected: [f32; 3] = serde_json::from_value(line["logits"].clone()).unwrap();
-            for (logit, expected) in logits.iter().zip(expected) {
-                assert!(
-                    (logit - expected).abs() < 1e-3,
-                    "{family}: {logit} {expected}"
-                );
-            }
+            assert_near(&logits, &expected, 1e-3, family);
             let probability = match family {
                 "multi-label" => 1.0 / (1.0 + (-expected[0]).exp()),
                 _ => softmax(expected).negative,
@@ -143,7 +147,6 @@ fn the_encoder_for_gpus_agrees_with_that_for_processors() {
         let texts: Vec<Tokens> = [9, 3, 60, 10, 9, 3, 8, 1, 33].map(ids).into();
         let expected = model.logits(&texts).unwrap();
         for (dtype, tolerance) in [(DType::F32, 1e-3), (DType::F16, 0.05)] {
-            let config = testing::model_config(folder.path().to_str().unwrap());
             let read = Folder::read(folder.path()).unwrap();
             let description = Description::read(&read.config).unwrap();
             let weights = Weights::of(&read.weights).unwrap();
@@ -151,13 +154,10 @@ fn the_encoder_for_gpus_agrees_with_that_for_processors() {
                 let device = candle_core::Device::Cpu;
                 GpuEncoder::take(&weights, &description.shape, device, dtype).unwrap()
             };
-            model.encoder = Computer::Gpus(vec![encoder(), encoder()], config.precision);
+            model.encoder = Computer::Gpus(vec![encoder(), encoder()]);
             let logits = model.logits(&texts).unwrap();
             for (logits, expected) in logits.iter().zip(&expected) {
-                for (logit, expected) in logits.iter().zip(expected) {
-                    let difference = (logit - expected).abs();
-                    assert!(difference < tolerance, "{family} {dtype:?}: {difference}");
-                }
+                assert_near(logits, expected, tolerance, &format!("{family} {dtype:?}"));
             }
         }
     }

@@ -96,6 +96,16 @@ mod tests {
 {"text": "acme cuts its outlook", "label": "negative"}
 "#;
 
+    /// A folder with the models `a` and `b`.
+    fn two_models() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            testing::write(&folder.path().join(name), DType::F32);
+        }
+        folder
+    }
+
     fn average(folder: &std::path::Path, models: &[&str]) -> Average {
         let at = |name: &str| folder.join(name);
         fs::write(at("train.jsonl"), TEXTS).unwrap();
@@ -126,11 +136,7 @@ mod tests {
 
     #[test]
     fn every_weight_is_the_mean_of_the_models() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["a", "b"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-            testing::write(&folder.path().join(name), DType::F32);
-        }
+        let folder = two_models();
         let run = average(folder.path(), &["a", "b", "b"]);
         let (_, report) = run.go().unwrap();
         assert_eq!(report.documents.unwrap().n, 1);
@@ -150,11 +156,7 @@ mod tests {
 
     #[test]
     fn models_of_another_shape_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["a", "b"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-            testing::write(&folder.path().join(name), DType::F32);
-        }
+        let folder = two_models();
         let mut tokenizer = testing::tokenizer();
         tokenizer["normalizer"]["lowercase"] = false.into();
         fs::write(

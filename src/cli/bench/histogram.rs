@@ -1,5 +1,8 @@
 //! Histograms read back out of rendered metrics.
 
+/// The metric of the time from received to stored.
+pub(super) const END_TO_END: &str = "squall_end_to_end_seconds";
+
 /// Cumulative counts by upper bound, as Prometheus writes them.
 pub(super) fn buckets(text: &str, name: &str) -> Vec<(String, u64)> {
     let prefix = format!("{name}_bucket{{le=\"");

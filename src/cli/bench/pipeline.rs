@@ -2,7 +2,7 @@
 //! alerts, and a receiver on loopback.
 
 use super::super::files::TemporaryFolder;
-use super::histogram::{buckets, buckets_since, upper_bound};
+use super::histogram::{END_TO_END, buckets, buckets_since, upper_bound};
 use super::{receiver, serving};
 use crate::app::{Role, Started};
 use crate::broker::{Outgoing, Producer};
@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 
 /// Topic of the stories about the watched companies, and that of the stream beside them.
 const TOPICS: [&str; 2] = ["news", "social"];
-/// The metric of the time from received to stored.
-const END_TO_END: &str = "squall_end_to_end_seconds";
+/// Their places in `TOPICS`.
+const NEWS: usize = 0;
+const SOCIAL: usize = 1;
 /// Companies that were watched for a while; each has one burst at most.
 const WATCHED: usize = 100;
 /// Companies the stream is about.
@@ -174,7 +175,7 @@ async fn feed(args: &PipelineBench, started: Started, told: &Mutex<Told>) -> any
                 told.begun.insert(format!("ZQ{company:03}"), Instant::now());
                 told.bursts += 1;
             }
-            feed.post(0, posts, bad_news(company, step)).await?;
+            feed.post(NEWS, posts, bad_news(company, step)).await?;
             posts += 1;
         }
         // Several stories may have been due: then as much chatter less.
@@ -182,7 +183,7 @@ async fn feed(args: &PipelineBench, started: Started, told: &Mutex<Told>) -> any
             let company = feed.random.random_range(0..OTHERS);
             let text =
                 format!("$YQ{company:03} will hold its annual meeting number {n} in the town hall");
-            feed.post(1, posts, text).await?;
+            feed.post(SOCIAL, posts, text).await?;
             posts += 1;
         }
     }
@@ -237,7 +238,7 @@ impl Feed {
                 _ => format!("$ZQ{company:03} opens office number {n}"),
             };
             let author = format!("writer-{n}");
-            self.send(0, &serde_json::json!({ "text": text, "published_at": at, "author": { "id": author } }))
+            self.send(NEWS, &serde_json::json!({ "text": text, "published_at": at, "author": { "id": author } }))
                 .await?;
         }
         Ok(())

@@ -5,7 +5,7 @@
 //! database of that server.
 
 use super::super::files::TemporaryFolder;
-use super::histogram::{buckets_since, upper_bound};
+use super::histogram::{END_TO_END, buckets_since, upper_bound};
 use super::serving;
 use crate::app::Role;
 use crate::broker::{Connection, EmbeddedBroker, Outgoing, Producer};
@@ -131,7 +131,7 @@ async fn one(name: &str, args: &StoreBench, mut config: Config) -> anyhow::Resul
         Ok(before)
     })
     .await?;
-    let buckets = buckets_since(&before, &metrics.render(), "squall_end_to_end_seconds");
+    let buckets = buckets_since(&before, &metrics.render(), END_TO_END);
     let shown = [50, 90, 99, 100].map(|p| format!("p{p} ≤ {}", upper_bound(&buckets, p)));
     println(&format!(
         "{name}, scored to stored at {rate} posts/s: {} (n = {total})",

@@ -109,15 +109,11 @@ impl GpuEncoder {
             let head = width / shape.num_attention_heads;
             let attended = sizes.heads * head;
             let take = |name, inputs, outputs| weights.linear(name, inputs, outputs, Bias::Given);
-            let [query, key, value] = names.attention;
-            let (mut query, mut bias) = take(query, width, attended)?;
-            for number in query.iter_mut().chain(&mut bias) {
-                *number /= (head as f32).sqrt();
-            }
+            let [_, key, value] = names.attention;
             Ok(Layer {
                 heads: sizes.heads,
                 projections: [
-                    linear((query, bias))?,
+                    linear(super::queries(&weights, &names, [width, attended, head])?)?,
                     linear(take(key, width, attended)?)?,
                     linear(take(value, width, attended)?)?,
                 ],

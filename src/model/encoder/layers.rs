@@ -66,13 +66,9 @@ impl Layer {
             window: None,
         };
         let attended = heads.count * heads.width;
-        let [query, key, value] = names.attention;
-        let (mut queries, mut queries_bias) =
-            weights.linear(query, width, attended, Bias::Given)?;
-        let scale = 1.0 / (heads.width as f32).sqrt();
-        for number in queries.iter_mut().chain(&mut queries_bias) {
-            *number *= scale;
-        }
+        let [_, key, value] = names.attention;
+        let sizes = [width, attended, heads.width];
+        let (queries, queries_bias) = super::queries(weights, names, sizes)?;
         let (mut keys_values, mut keys_values_bias) =
             weights.linear(key, width, attended, Bias::Given)?;
         let (values, values_bias) = weights.linear(value, width, attended, Bias::Given)?;

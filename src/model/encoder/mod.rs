@@ -127,11 +127,6 @@ impl Encoder {
         })
     }
 
-    /// The format of its products.
-    pub(super) fn format(&self) -> Format {
-        self.format
-    }
-
     /// Products of numbers in its matrix products for each token, but for those of the tokens asked for.
     pub(super) fn multiplications_per_token(&self) -> f64 {
         let all: usize = match &self.layers {
@@ -247,6 +242,21 @@ fn tables(weights: &Weights, names: &Names, shape: &Shape) -> Result<(Vec<f32>, 
         }
     }
     Ok((table("word", shape.vocab_size)?, positions))
+}
+
+/// Weight and bias of a layer's queries, with the scale of the scores, 1 / sqrt(width of a head), in them.
+fn queries(
+    weights: &Weights,
+    names: &Names,
+    [width, attended, head]: [usize; 3],
+) -> Result<(Vec<f32>, Vec<f32>), String> {
+    let (mut weight, mut bias) =
+        weights.linear(names.attention[0], width, attended, Bias::Given)?;
+    let scale = 1.0 / (head as f32).sqrt();
+    for number in weight.iter_mut().chain(&mut bias) {
+        *number *= scale;
+    }
+    Ok((weight, bias))
 }
 
 /// From here on only what is wanted is computed: its rows stand one behind the other.

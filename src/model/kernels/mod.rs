@@ -84,15 +84,6 @@ impl Format {
             Precision::F32 => Some(Self::F32),
         }
     }
-
-    /// Its name, for people.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Int8 => "int8",
-            Self::Bf16 => "bf16",
-            Self::F32 => "f32",
-        }
-    }
 }
 
 /// What the processor can do. A level with vector instructions holds the proof that this processor has them.

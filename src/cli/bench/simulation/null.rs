@@ -39,8 +39,7 @@ pub fn measure(config: &DetectConfig, law: Law, entities: usize, days: i64, seed
     let truths: Vec<Truth> = (0..entities)
         .map(|n| {
             let rate = rate(n % DECILES) * (0.7 + 0.6 * rng.random::<f64>());
-            let (share, dispersion) = (0.05 + 0.3 * rng.random::<f64>(), 0.8 * rng.random::<f64>());
-            Truth::new(format!("E{n}"), rate, share, dispersion)
+            Truth::drawn(n, rate, &mut rng)
         })
         .collect();
     let mut world = World::new(config, law, truths, rng);

@@ -4,7 +4,7 @@ use super::null;
 use super::world::{Law, Truth, World};
 use crate::cli::bench::resident_bytes;
 use crate::config::DetectConfig;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::{SeedableRng as _, rngs::StdRng};
 use std::time::Duration;
 
 /// Entities here are mentioned so many times less often than those of the quiet worlds: of 100,000 the most are quiet.
@@ -26,8 +26,7 @@ pub fn measure(config: &DetectConfig, entities: usize, days: i64, seed: u64) -> 
     let truths: Vec<Truth> = (0..entities)
         .map(|n| {
             let rate = null::rate(n % null::DECILES) / QUIETER;
-            let (share, dispersion) = (0.05 + 0.3 * rng.random::<f64>(), 0.8 * rng.random::<f64>());
-            Truth::new(format!("E{n}"), rate, share, dispersion)
+            Truth::drawn(n, rate, &mut rng)
         })
         .collect();
     let mut world = World::new(config, Law::Bunched, truths, rng);

@@ -52,6 +52,12 @@ pub struct Truth {
 }
 
 impl Truth {
+    /// The entity of a number, with a share and a dispersion by chance.
+    pub fn drawn(number: usize, rate: f64, rng: &mut StdRng) -> Self {
+        let (share, dispersion) = (0.05 + 0.3 * rng.random::<f64>(), 0.8 * rng.random::<f64>());
+        Self::new(format!("E{number}"), rate, share, dispersion)
+    }
+
     pub fn new(id: String, rate: f64, share: f64, dispersion: f64) -> Self {
         Self {
             id: id.as_str().into(),
