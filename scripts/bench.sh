@@ -1,6 +1,6 @@
 #!/bin/sh
-# Speed, on an otherwise idle machine: scoring, beside a peer where there is one; the whole way from a post to its alert;
-# deliveries.
+# Speed, on an otherwise idle machine: scoring, beside a peer where there is one; detection; the whole way from a post to its
+# alert; deliveries.
 #   SQUALL_BENCH_TEXTS  posts to score, one JSON object a line (default: examples/posts.jsonl)
 #   SQUALL_BENCH_ONNX   the same model for ONNX Runtime; then the peer runs too, in .venv-bench
 set -eu
@@ -16,5 +16,7 @@ if [ -n "${SQUALL_BENCH_ONNX:-}" ]; then
 else
     $squall bench model --input "$texts"
 fi
+cargo bench --locked --quiet --bench detection
+$squall bench detect --what speed
 $squall bench pipeline
 $squall bench deliver

@@ -27,6 +27,9 @@ pub(super) struct AverageModels {
     /// Share of the texts of --train files that training held back
     #[arg(long, default_value_t = train::CALIBRATION_SHARE, value_name = "SHARE")]
     calibration_share: f64,
+    /// How many false alarms a missed piece of bad news is taken to cost: the odds of bad news are multiplied by it
+    #[arg(long, default_value_t = 1.0, value_name = "N")]
+    missed_costs: f64,
     /// Folder of the model to make
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -40,6 +43,9 @@ pub(super) fn run(args: &AverageModels) -> anyhow::Result<()> {
     if !(0.0..=0.5).contains(&args.calibration_share) {
         return Err(UsageError("--calibration-share: is not from 0 to 0.5".into()).into());
     }
+    if !(args.missed_costs.is_finite() && args.missed_costs > 0.0) {
+        return Err(UsageError("--missed-costs: is not a number above 0".into()).into());
+    }
     refuse_finished(&args.out)?;
     let train = args.train.iter().map(|file| source(file, true));
     let average = Average {
@@ -52,6 +58,7 @@ pub(super) fn run(args: &AverageModels) -> anyhow::Result<()> {
             conflicting_weight: 1.0,
             calibration_share: args.calibration_share,
         },
+        missed_costs: args.missed_costs,
         max_tokens: train::MAX_TOKENS,
         out: args.out.clone(),
         storage: storage(args.half),

@@ -57,7 +57,7 @@ pub(super) struct Story {
     /// What it adds to its minute; none when it came too late or was taken back.
     pub counted: Option<Counted>,
     /// The post that took it back. That very post, if it tells the story again, takes its place.
-    pub retracted_by: Option<Origin>,
+    pub retracted_by: Option<Box<Origin>>,
     last_told: Timestamp,
 }
 
@@ -161,7 +161,7 @@ impl Stories {
             return (self.begin(mention, post), Told::New);
         };
         story.last_told = story.last_told.max(at);
-        if story.retracted_by.as_ref() == Some(&mention.origin) {
+        if story.retracted_by.as_deref() == Some(&mention.origin) {
             story.retracted_by = None;
             story.take_place(post, at);
             return (number, Told::Again);
@@ -235,10 +235,16 @@ impl Stories {
         self.last_told.filter(|_| !self.stories.is_empty())
     }
 
-    /// Forgets the oldest stories as long as they were last told before `horizon`.
+    /// Forgets the oldest stories as long as they were last told before `horizon`, and gives memory back that lies idle:
+    /// most entities are quiet most of the time.
     pub fn forget_before(&mut self, horizon: Timestamp) {
         while self.stories.front().is_some_and(|s| s.last_told < horizon) {
             self.forget_oldest();
+        }
+        let kept = self.stories.len() + 1;
+        if self.stories.capacity() >= 2 * kept {
+            self.stories.shrink_to(kept);
+            self.signatures.shrink_to(kept);
         }
     }
 
@@ -402,7 +408,7 @@ impl Story {
             self.copies,
             self.last_told.into(),
             self.counted.as_ref().map(Counted::save),
-            self.retracted_by.clone(),
+            self.retracted_by.as_deref().cloned(),
             posts
                 .into_iter()
                 .map(|(post, at)| (post, at.into()))
@@ -431,7 +437,7 @@ impl Story {
                 .collect(),
             copies,
             counted: counted.map(Counted::restore),
-            retracted_by,
+            retracted_by: retracted_by.map(Box::new),
             last_told: last_told.into(),
         }
     }

@@ -462,7 +462,7 @@ impl Entity {
             story.copies = story.copies.saturating_sub(1);
             return None;
         }
-        story.retracted_by = Some(retraction.origin.clone());
+        story.retracted_by = Some(Box::new(retraction.origin.clone()));
         let counted = story.counted.take()?;
         self.minutes.take_back(&counted);
         self.negatives.take_back(number);

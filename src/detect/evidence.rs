@@ -88,6 +88,10 @@ impl Negatives {
             }
             stays
         });
+        let kept = self.kept.len() + 1;
+        if self.kept.capacity() >= 2 * kept {
+            self.kept.shrink_to(kept);
+        }
     }
 
     pub fn save(&self) -> Vec<NegativeRow> {

@@ -125,10 +125,14 @@ fn bursts(args: &DetectBench, config: &DetectConfig) -> anyhow::Result<()> {
                     oracle::threshold(case, config.budget.per_month(), ORACLE_MINUTES, &mut rng);
                 let known = oracle::power(case, threshold, 4 * args.bursts, &mut rng);
                 let found = power::power(config, case, args.bursts, args.seed);
+                let told = |(found, minutes): (f64, f64)| match found > 0.0 {
+                    true => format!("{found:.3} ({minutes} min)"),
+                    false => "none".to_owned(),
+                };
+                let (known, found) = (told(known), told(found));
                 writeln!(
                     out,
-                    "{rate:>5} {dispersion:>4} {effect:>3}x: {:.3} ({} min)  {:.3} ({} min)",
-                    known.0, known.1, found.0, found.1
+                    "{rate:>5} {dispersion:>4} {effect:>3}x: {known:<15} {found}"
                 )?;
             }
         }

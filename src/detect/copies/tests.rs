@@ -34,7 +34,7 @@ fn near_texts_are_copies_and_far_ones_are_not() {
 fn only_the_post_that_takes_a_story_back_tells_it_again() {
     let mut stories = Stories::default();
     tell(&mut stories, 0, None, 0);
-    stories.get_mut(0).unwrap().retracted_by = Some(mention(5, 0, "ACME").origin);
+    stories.get_mut(0).unwrap().retracted_by = Some(mention(5, 0, "ACME").origin.into());
     assert_eq!(tell(&mut stories, 0, None, 4), (0, Told::Copy));
     assert_eq!(tell(&mut stories, 0, None, 5), (0, Told::Again));
     assert_eq!(tell(&mut stories, 0, None, 6), (0, Told::Copy));
