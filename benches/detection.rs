@@ -3,7 +3,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use squall::config::DetectConfig;
+use squall::config::{self, DetectConfig};
 use squall::detect::Detector;
 use squall::domain::{
     DetectionRecord, MentionEvent, Origin, Progress, Sentiment, SourcePartition, SourceState,
@@ -33,7 +33,7 @@ struct Stream {
 impl Stream {
     fn taught() -> Self {
         let mut stream = Self {
-            detector: Detector::new(&DetectConfig::default()),
+            detector: Detector::new(&detection()),
             rng: StdRng::seed_from_u64(1),
             offset: 0,
             at: Timestamp::from_millis(1_799_020_800_000),
@@ -110,6 +110,12 @@ impl Stream {
             at: self.at,
         })
     }
+}
+
+/// The documented defaults.
+fn detection() -> DetectConfig {
+    let config = config::load(None, std::iter::empty());
+    config.expect("the defaults are valid").detect
 }
 
 fn partition() -> SourcePartition {

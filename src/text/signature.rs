@@ -164,6 +164,8 @@ mod tests {
             tags in prop::collection::vec("#[a-z]{2,10}", 0..4),
             link in "[a-zA-Z0-9]{6,10}",
         ) {
+            // Of a text that is nothing but the mark of a repost nothing is left.
+            prop_assume!(words.iter().any(|word| word != "rt"));
             let story = words.join(" ");
             let repost = format!("RT @{user}: {} https://t.co/{link} {}", story.to_uppercase(), tags.join(" "));
             prop_assert_eq!(apart(&story, &repost), 0);
