@@ -5,18 +5,16 @@ mod judge;
 use super::files;
 use crate::app;
 use crate::config::{self, Config};
-use crate::connect::{FileError, Line, Lines, MAX_LINE_BYTES};
+use crate::connect::{Lines, MAX_LINE_BYTES};
 use crate::domain::{DetectionRecord, Post, Progress, ScoredPost, SourceState, Timestamp};
 use crate::model::{Model, Passage};
 use crate::pipeline::{Reader, Reading, Receipt, detected};
 use anyhow::Context as _;
 use judge::Judge;
-use serde::de::DeserializeOwned;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::mpsc::sync_channel;
 
-/// Posts scored, or lines decoded, together.
+/// Posts scored together.
 const CHUNK: usize = 256;
 
 /// Replay a stream through detection: alert messages as JSON Lines on standard output, alerts a day and rule on standard
@@ -121,11 +119,22 @@ fn read(
         Some(Ok(line)) => line.bytes.clone(),
         Some(Err(_)) | None => Vec::new(),
     };
+    let wrong = |number: u64| format!("{place}, line {number}: is not what the first line is");
     if serde_json::from_slice::<DetectionRecord>(&first).is_ok() {
-        return decoded(lines, &place, |record| judge(&record));
+        for line in lines {
+            let line = line?;
+            let record = serde_json::from_slice(&line.bytes).with_context(|| wrong(line.number))?;
+            judge(&record)?;
+        }
+        return Ok(());
     }
     if serde_json::from_slice::<ScoredPost>(&first).is_ok() {
-        return decoded(lines, &place, |post| tell(&post, judge));
+        for line in lines {
+            let line = line?;
+            let post = serde_json::from_slice(&line.bytes).with_context(|| wrong(line.number))?;
+            tell(&post, judge)?;
+        }
+        return Ok(());
     }
     let dictionary = app::dictionary(config)?;
     let model = Model::open(&config.model)?;
@@ -142,39 +151,6 @@ fn read(
         }
     }
     score(&mut chunk, &model, judge)
-}
-
-/// Decodes lines in a thread of its own, while what stood before is judged; takes them in their order.
-fn decoded<T: DeserializeOwned + Send>(
-    mut lines: impl Iterator<Item = Result<Line, FileError>> + Send,
-    place: &str,
-    mut take: impl FnMut(T) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let decode = |line: Result<Line, FileError>| -> anyhow::Result<T> {
-        let line = line?;
-        let wrong = || {
-            format!(
-                "{place}, line {}: is not what the first line is",
-                line.number
-            )
-        };
-        serde_json::from_slice(&line.bytes).with_context(wrong)
-    };
-    let (sender, chunks) = sync_channel(4);
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            loop {
-                let chunk: Vec<_> = lines.by_ref().take(CHUNK).map(decode).collect();
-                if chunk.is_empty() || sender.send(chunk).is_err() {
-                    break;
-                }
-            }
-        });
-        for one in chunks.into_iter().flatten() {
-            take(one?)?;
-        }
-        Ok(())
-    })
 }
 
 fn reading(reader: &Reader, post: Post, place: &str, number: u64) -> Reading {

@@ -137,7 +137,9 @@ impl Negatives {
 
     /// Distinct authors (sources, where there is no author) in a window.
     pub fn sources(&self, window: SpikeWindow) -> u32 {
-        let voices: BTreeSet<u64> = self.within(window).map(|n| n.voice).collect();
+        let mut voices: Vec<u64> = self.within(window).map(|n| n.voice).collect();
+        voices.sort_unstable();
+        voices.dedup();
         voices.len() as u32
     }
 
