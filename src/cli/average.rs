@@ -1,6 +1,6 @@
 //! `squall average`: the mean of several models.
 
-use super::train::{refuse_finished, source, storage};
+use super::train::{is_positive, refuse_finished, source, storage};
 use super::{UsageError, train};
 use crate::train::Average;
 use crate::train::data::{Options, Source};
@@ -43,7 +43,7 @@ pub(super) fn run(args: &AverageModels) -> anyhow::Result<()> {
     if !(0.0..=0.5).contains(&args.calibration_share) {
         return Err(UsageError("--calibration-share: is not from 0 to 0.5".into()).into());
     }
-    if !(args.missed_costs.is_finite() && args.missed_costs > 0.0) {
+    if !is_positive(args.missed_costs as f32) {
         return Err(UsageError("--missed-costs: is not a number above 0".into()).into());
     }
     refuse_finished(&args.out)?;

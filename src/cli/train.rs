@@ -292,7 +292,7 @@ pub(super) fn storage(half: bool) -> Storage {
     }
 }
 
-fn is_positive(value: f32) -> bool {
+pub(super) fn is_positive(value: f32) -> bool {
     value.is_finite() && value > 0.0
 }
 

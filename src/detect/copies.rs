@@ -235,17 +235,12 @@ impl Stories {
         self.last_told.filter(|_| !self.stories.is_empty())
     }
 
-    /// Forgets the oldest stories as long as they were last told before `horizon`, and gives memory back that lies idle:
-    /// most entities are quiet most of the time.
+    /// Forgets the oldest stories as long as they were last told before `horizon`.
     pub fn forget_before(&mut self, horizon: Timestamp) {
         while self.stories.front().is_some_and(|s| s.last_told < horizon) {
             self.forget_oldest();
         }
-        let kept = self.stories.len() + 1;
-        if self.stories.capacity() >= 2 * kept {
-            self.stories.shrink_to(kept);
-            self.signatures.shrink_to(kept);
-        }
+        give_back!(self.stories, self.signatures);
     }
 
     /// Forgets this story and all before it.

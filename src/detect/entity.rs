@@ -442,13 +442,10 @@ impl Entity {
             return None;
         }
         let enough = |finding: &&Finding| finding.tally.negative >= rule.min_negative;
-        let mut findings: Vec<&Finding> = judgement.findings.iter().rev().filter(enough).collect();
-        findings.sort_by(|a, b| b.ln_evidence.total_cmp(&a.ln_evidence));
-        // The most telling first: mostly its sources alone are to be counted.
-        findings
-            .into_iter()
-            .map(|finding| (*finding, self.negatives.sources(finding.window())))
-            .find(|(_, sources)| *sources >= rule.min_sources)
+        let best = judgement.findings.iter().filter(enough);
+        best.map(|finding| (*finding, self.negatives.sources(finding.window())))
+            .filter(|(_, sources)| *sources >= rule.min_sources)
+            .max_by(|(a, _), (b, _)| a.ln_evidence.total_cmp(&b.ln_evidence))
     }
 
     /// Takes back what a post told. The first post of a story takes the story's evidence with it, a copy only itself.

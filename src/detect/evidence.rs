@@ -88,10 +88,7 @@ impl Negatives {
             }
             stays
         });
-        let kept = self.kept.len() + 1;
-        if self.kept.capacity() >= 2 * kept {
-            self.kept.shrink_to(kept);
-        }
+        give_back!(self.kept);
     }
 
     pub fn save(&self) -> Vec<NegativeRow> {

@@ -160,10 +160,7 @@ impl Minutes {
     /// Forgets minutes before one.
     pub fn forget_before(&mut self, minute: i64) {
         self.kept.retain(|(start, _)| *start >= minute);
-        let kept = self.kept.len() + 1;
-        if self.kept.capacity() >= 2 * kept {
-            self.kept.shrink_to(kept);
-        }
+        give_back!(self.kept);
     }
 
     /// When the oldest minute begins.

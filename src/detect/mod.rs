@@ -27,6 +27,16 @@ macro_rules! moment {
     };
 }
 
+/// Gives memory of vectors or queues back where more than half of it lies idle: most entities are quiet most of the time.
+macro_rules! give_back {
+    ($($kept:expr),+) => {$(
+        let needed = $kept.len() + 1;
+        if $kept.capacity() >= 2 * needed {
+            $kept.shrink_to(needed);
+        }
+    )+};
+}
+
 mod alerts;
 mod baseline;
 mod calendar;
