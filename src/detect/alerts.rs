@@ -2,12 +2,13 @@
 
 use super::horizons::Finding;
 use super::likelihood::Expectation;
+use super::minutes::Tally;
 use super::rules::Rule;
 use super::snapshot::{AlertSnapshot, Exact, GroundSnapshot, OpenSnapshot};
 use crate::config::DetectConfig;
 use crate::domain::{
-    AlertKind, AlertMessage, EntityId, Evidence, Expected, Explanation, MentionEvent, Observed,
-    SpikeWindow, Timestamp, alert_id, message_id,
+    AlertKind, AlertMessage, EntityId, Evidence, Expected, Explanation, MentionEvent, SpikeWindow,
+    Timestamp, alert_id, message_id,
 };
 
 /// What a negative mention made of the minutes it lies in.
@@ -17,13 +18,15 @@ pub(super) struct Verdict {
     pub ln_minutes: f64,
     /// Event time up to which it is improbable, where it is.
     pub improbable_until: Option<Timestamp>,
-    /// The stretch that is reason enough for an alert, and how many sources speak in it.
-    pub spike: Option<(Finding, u32)>,
+    /// The stretch that is reason enough for an alert.
+    pub spike: Option<Finding>,
 }
 
 /// What a message tells besides.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
+    /// Distinct sources that speak in the window.
+    pub sources: u32,
     pub evidence: Vec<Evidence>,
     pub explanation: Option<Explanation>,
     pub p_value: f64,
@@ -134,10 +137,11 @@ impl Alert {
         let severity = |finding: &Finding| rule.severity(ln_minutes, finding.effect());
         match self {
             Self::Quiet { not_before } => {
-                let (finding, sources) = verdict.spike.as_ref()?;
+                let finding = verdict.spike.as_ref()?;
                 if Some(mention.event_time) < *not_before {
                     return None;
                 }
+                let told = tell(finding);
                 let alert_id = alert_id(&rule.name, entity, &mention.origin);
                 let opened = AlertMessage {
                     id: message_id(&alert_id, AlertKind::Opened, 0),
@@ -150,14 +154,14 @@ impl Alert {
                     entity: entity.clone(),
                     severity: severity(finding),
                     window: finding.window(),
-                    observed: finding.tally.observed(*sources),
+                    observed: finding.tally.observed(told.sources),
                     expected: expected(&finding.usual),
                     p_value: 1.0,
                     evidence: Vec::new(),
                     model: mention.model.clone(),
                     explanation: None,
                 };
-                let opened = telling(opened, tell(finding));
+                let opened = telling(opened, told);
                 let until = verdict.improbable_until.max(Some(finding.window().end))?;
                 *self = Self::Open(Box::new(OpenAlert {
                     ground: Some(Ground::of(finding, ln_minutes)),
@@ -169,23 +173,24 @@ impl Alert {
             }
             Self::Open(open) => {
                 open.improbable_until = open.improbable_until.max(verdict.improbable_until?);
-                let (finding, sources) = verdict.spike.as_ref()?;
+                let finding = verdict.spike.as_ref()?;
                 let severity = severity(finding);
                 // Each step needs more than the one before, so that a crisis that goes on tells of itself ever less often.
                 let worsened = ln_minutes >= config.update_power * open.ln_minutes;
                 if !worsened && severity <= open.last.severity {
                     return None;
                 }
+                let told = tell(finding);
                 let updated = AlertMessage {
                     received_at: Some(mention.received_at),
                     severity: severity.max(open.last.severity),
                     model: mention.model.clone(),
                     window: finding.window(),
-                    observed: finding.tally.observed(*sources),
+                    observed: finding.tally.observed(told.sources),
                     expected: expected(&finding.usual),
                     ..open.next(AlertKind::Updated, mention.event_time)
                 };
-                open.last = telling(updated, tell(finding));
+                open.last = telling(updated, told);
                 open.ln_minutes = ln_minutes;
                 open.ground = Some(Ground::of(finding, ln_minutes));
                 Some(open.last.clone())
@@ -219,7 +224,7 @@ impl Alert {
         &mut self,
         at: Timestamp,
         window: SpikeWindow,
-        observed: Observed,
+        tally: &Tally,
         told: Told,
     ) -> Option<AlertMessage> {
         let Self::Open(open) = self else {
@@ -227,7 +232,7 @@ impl Alert {
         };
         let retracted = AlertMessage {
             window,
-            observed,
+            observed: tally.observed(told.sources),
             ..open.next(AlertKind::Retracted, at)
         };
         *self = Self::Quiet { not_before: None };

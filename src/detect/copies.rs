@@ -171,10 +171,15 @@ impl Stories {
     }
 
     fn near(&self, signature: u64, horizon: Timestamp) -> Option<StoryNumber> {
-        let stories = self.signatures.iter().zip(&self.stories);
-        let index = stories.into_iter().rposition(|(known, story)| {
-            distance(*known, signature) <= COPY_DISTANCE && story.last_told >= horizon
-        })?;
+        let told = |index: usize| self.stories.get(index).map(|story| story.last_told);
+        let (index, _) = self
+            .signatures
+            .iter()
+            .enumerate()
+            .rev()
+            .find(|(index, known)| {
+                distance(**known, signature) <= COPY_DISTANCE && told(*index) >= Some(horizon)
+            })?;
         Some(self.first + index as u64)
     }
 

@@ -7,7 +7,7 @@ use super::calibration::Calibration;
 use super::copies::{Counted, SEGMENT, Stories, StoryNumber};
 use super::evidence::Negatives;
 use super::explain;
-use super::horizons::{Finding, Judgement, LONGEST, View};
+use super::horizons::{Finding, Judgement, View};
 use super::minutes::{Minutes, SETTLES_AFTER};
 use super::rules::{self, Rule};
 use super::snapshot::{
@@ -246,7 +246,8 @@ impl Entity {
             Alert::Open(open) => open.stands_on().map(|ground| ground.from),
             Alert::Quiet { .. } => None,
         };
-        let oldest = minute - LONGEST;
+        // A post may be late by as much as minutes take to settle, and is judged by those before it.
+        let oldest = minute - SETTLES_AFTER - now.rules[self.rule].longest();
         self.minutes
             .forget_before(ground.map_or(oldest, |ground| ground.min(oldest)));
         self.negatives.forget_before(self.minutes.earliest());
@@ -388,8 +389,8 @@ impl Entity {
         let minute = minute_of(counted.event_time);
         if !self.has_open_alert() {
             // Too few to open one, whatever they mean.
-            let longest = rule.horizons.last().copied().unwrap_or(1);
-            if self.minutes.sum(minute + 1 - longest, minute + 1).negative < rule.min_negative {
+            let from = minute + 1 - rule.longest();
+            if self.minutes.sum(from, minute + 1).negative < rule.min_negative {
                 return None;
             }
         }
@@ -414,6 +415,7 @@ impl Entity {
         let told = |finding: &Finding| {
             let window = finding.window();
             Told {
+                sources: self.negatives.sources(window),
                 evidence: self.negatives.evidence(window, &self.stories),
                 explanation: Some(explain::explanation(&explain::Asked {
                     view: self.view(now),
@@ -436,16 +438,19 @@ impl Entity {
         rule.ln_threshold() + self.calibration.ln_used()
     }
 
-    /// What is reason enough for an alert, and how many sources speak in it.
-    fn spike(&self, judgement: &Judgement, rule: &Rule) -> Option<(Finding, u32)> {
+    /// What is reason enough for an alert: the most telling stretch of which enough is told, by enough sources.
+    fn spike(&self, judgement: &Judgement, rule: &Rule) -> Option<Finding> {
         if judgement.ln_minutes < self.ln_threshold(rule) {
             return None;
         }
-        let enough = |finding: &&Finding| finding.tally.negative >= rule.min_negative;
-        let best = judgement.findings.iter().filter(enough);
-        best.map(|finding| (*finding, self.negatives.sources(finding.window())))
-            .filter(|(_, sources)| *sources >= rule.min_sources)
-            .max_by(|(a, _), (b, _)| a.ln_evidence.total_cmp(&b.ln_evidence))
+        let enough = |finding: &&Finding| {
+            finding.tally.negative >= rule.min_negative
+                && self.negatives.speak(finding.window(), rule.min_sources)
+        };
+        let findings = judgement.findings.iter().filter(enough);
+        findings
+            .max_by(|a, b| a.ln_evidence.total_cmp(&b.ln_evidence))
+            .copied()
     }
 
     /// Takes back what a post told. The first post of a story takes the story's evidence with it, a copy only itself.
@@ -479,24 +484,24 @@ impl Entity {
             start: start_of(ground.from),
             end: start_of(ground.to),
         };
-        let sources = self.negatives.sources(window);
         let Ground {
             usual, ln_others, ..
         } = ground;
         let ln_minutes = usual.ln_evidence(tally.weight, tally.bad) + ln_others;
         let stands = ln_minutes >= self.ln_threshold(rule)
             && tally.negative >= rule.min_negative
-            && sources >= rule.min_sources;
+            && self.negatives.speak(window, rule.min_sources);
         if stands || self.has_spike(now) {
             return None;
         }
         let told = Told {
+            sources: self.negatives.sources(window),
             evidence: self.negatives.evidence(window, &self.stories),
             explanation: None,
             p_value: rule.p_value(ln_minutes),
         };
         self.alert
-            .retract(retraction.event_time, window, tally.observed(sources), told)
+            .retract(retraction.event_time, window, &tally, told)
     }
 
     /// Whether there is a spike now, at the end of any minute.

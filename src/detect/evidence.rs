@@ -140,6 +140,20 @@ impl Negatives {
         voices.len() as u32
     }
 
+    /// Whether so many of them at least speak in a window.
+    pub fn speak(&self, window: SpikeWindow, sources: u32) -> bool {
+        let mut voices: Vec<u64> = Vec::new();
+        for negative in self.within(window) {
+            if voices.len() >= sources as usize {
+                break;
+            }
+            if !voices.contains(&negative.voice) {
+                voices.push(negative.voice);
+            }
+        }
+        voices.len() >= sources as usize
+    }
+
     /// Whether the authors in a window look like one: most have names that differ in their digits only.
     pub fn in_concert(&self, window: SpikeWindow) -> bool {
         let names: BTreeSet<(u64, u64)> = self

@@ -54,35 +54,93 @@ impl Expectation {
 
     /// Logarithm of the likelihood ratio of a burst of any of the [`EFFECTS`]: never NaN, finite for finite counts.
     pub fn ln_evidence(&self, mentions: f64, negative: f64) -> f64 {
+        Shares::of(self).ln_evidence(self, mentions, negative)
+    }
+}
+
+/// What does not depend on how many mentions are expected: the laws of the share, usual and in a burst. Stretches with
+/// the same share and firmness have it in common.
+#[derive(Debug)]
+pub(super) struct Shares {
+    usual: [Rising; 2],
+    bursts: [Burst; EFFECTS.len()],
+    /// The share and the firmness it was made of.
+    of: (f64, f64),
+}
+
+/// A burst by one of the [`EFFECTS`].
+#[derive(Debug)]
+struct Burst {
+    ln_weight: f64,
+    /// By how much the volume grows, and the logarithm of that.
+    grown: f64,
+    ln_grown: f64,
+    share: [Rising; 2],
+}
+
+impl Shares {
+    pub fn of(expected: &Expectation) -> Self {
+        let q = expected.share.clamp(1e-6, 1.0 - 1e-6);
+        let firm = expected.firmness.clamp(1e-2, 1e9);
+        let law = |q: f64| [Rising::of(q * firm), Rising::of((1.0 - q) * firm)];
+        let burst = |(k, weight): (f64, f64)| {
+            let grown = 1.0 + (k - 1.0) * q;
+            Burst {
+                ln_weight: weight.ln(),
+                grown,
+                ln_grown: grown.ln(),
+                share: law((k * q / grown).clamp(1e-6, 1.0 - 1e-6)),
+            }
+        };
+        Self {
+            usual: law(q),
+            bursts: EFFECTS.map(burst),
+            of: (expected.share, expected.firmness),
+        }
+    }
+
+    /// Makes them those of what is expected.
+    pub fn fit(&mut self, expected: &Expectation) {
+        if self.of != (expected.share, expected.firmness) {
+            *self = Self::of(expected);
+        }
+    }
+
+    /// See [`Expectation::ln_evidence`], of whose shares these are.
+    pub fn ln_evidence(&self, expected: &Expectation, mentions: f64, negative: f64) -> f64 {
         let (n, x) = (mentions.max(0.0), negative.clamp(0.0, mentions.max(0.0)));
         if !(n.is_finite() && x > 0.0) {
             return f64::NEG_INFINITY;
         }
-        let m = self.mentions.clamp(1e-9, 1e12);
-        let size = 1.0 / self.dispersion.clamp(1e-9, 1e6);
-        let q = self.share.clamp(1e-6, 1.0 - 1e-6);
-        let firm = self.firmness.clamp(1e-2, 1e9);
-        let usual = ln_rising(q * firm, x) + ln_rising((1.0 - q) * firm, n - x);
-        let ln_volume = |m: f64, size: f64| {
-            ln_rising(size, n) + n * (m / (m + size)).ln() - size * (m / size).ln_1p()
-        };
-        let mut usual_volumes = [0.0; 1 + SURGES.len()];
-        usual_volumes[0] = ln_volume(m, size);
-        let wider = 1.0 / (1.0 / size + SURGE_DISPERSION);
-        for (ln_mass, (times, weight)) in usual_volumes[1..].iter_mut().zip(SURGES) {
-            *ln_mass = weight.ln() + ln_volume(times * m, wider);
-        }
-        let usual = usual + ln_sum(&usual_volumes) - usual_volumes[0];
+        let m = expected.mentions.clamp(1e-9, 1e12);
+        let size = 1.0 / expected.dispersion.clamp(1e-9, 1e6);
+        let of_shares = |[bad, rest]: &[Rising; 2]| bad.ln(x) + rest.ln(n - x);
+        let surged = of_shares(&self.usual) + ln_surges(m, size, n);
         let mut ratios = [f64::NEG_INFINITY; EFFECTS.len()];
-        for (ratio, (k, weight)) in ratios.iter_mut().zip(EFFECTS) {
-            let grown = 1.0 + (k - 1.0) * q;
-            let volume = n * grown.ln() - (n + size) * ((grown - 1.0) * m / (size + m)).ln_1p();
-            let share = (k * q / grown).clamp(1e-6, 1.0 - 1e-6);
-            let of_share = ln_rising(share * firm, x) + ln_rising((1.0 - share) * firm, n - x);
-            *ratio = weight.ln() + volume + of_share - usual;
+        for (ratio, burst) in ratios.iter_mut().zip(&self.bursts) {
+            let volume =
+                n * burst.ln_grown - (n + size) * ln_1p((burst.grown - 1.0) * m / (size + m));
+            *ratio = burst.ln_weight + volume + of_shares(&burst.share) - surged;
         }
         ln_sum(&ratios)
     }
+}
+
+/// By how much the [`SURGES`] make `n` mentions likelier than they are where `m` are expected: a logarithm, at least 0.
+fn ln_surges(m: f64, size: f64, n: f64) -> f64 {
+    let ln_m = m.ln();
+    // Of a negative binomial law with the mean `times * m`, without what all have in common.
+    let ln_mass = |times: f64, size: f64, rising: f64| {
+        rising + n * (ln_m + times.ln() - size.ln()) - (n + size) * ln_1p(times * m / size)
+    };
+    let usual = ln_mass(1.0, size, Rising::of(size).ln(n));
+    let wider = 1.0 / (1.0 / size + SURGE_DISPERSION);
+    let rising = Rising::of(wider).ln(n);
+    let mut masses = [usual; 1 + SURGES.len()];
+    for (mass, (times, weight)) in masses[1..].iter_mut().zip(SURGES) {
+        *mass = weight.ln() + ln_mass(times, wider, rising);
+    }
+    ln_sum(&masses) - usual
 }
 
 /// `ln(exp(a) + exp(b) + …)`; NaN counts as nothing.
@@ -99,26 +157,51 @@ pub(super) fn ln_sum(terms: &[f64]) -> f64 {
     greatest + sum.ln()
 }
 
-/// `ln Γ(a + n) - ln Γ(a)`, for `a` above 0 and `n` at least 0.
-fn ln_rising(a: f64, n: f64) -> f64 {
-    if n == 0.0 {
-        return 0.0;
-    }
-    if n.fract() == 0.0 && n <= 12.0 {
-        let mut product = 1.0;
-        for step in 0..n as u32 {
-            product *= a + f64::from(step);
+/// `ln Γ(a + n) - ln Γ(a)` for many `n`: rising factorials of `a`, above 0.
+#[derive(Debug, Clone, Copy)]
+struct Rising {
+    a: f64,
+    /// `a`, raised to 8 at least, its logarithm, and the rest of Stirling's series for it.
+    low: f64,
+    ln_low: f64,
+    rest: f64,
+}
+
+impl Rising {
+    fn of(a: f64) -> Self {
+        let (low, shift) = raised(a);
+        Self {
+            a,
+            low,
+            ln_low: low.ln(),
+            rest: stirling(low) - shift,
         }
-        return product.ln();
     }
-    // Stirling's series for both, so that no large logarithms are subtracted from each other.
-    let (low, low_shift) = raised(a);
-    let (high, high_shift) = raised(a + n);
-    let beyond = high - low;
-    low.ln() * beyond + (high - 0.5) * (beyond / low).ln_1p() - beyond + stirling(high)
-        - stirling(low)
-        - high_shift
-        + low_shift
+
+    /// For `n` of at least 0.
+    fn ln(&self, n: f64) -> f64 {
+        if n == 0.0 {
+            return 0.0;
+        }
+        if n <= 12.0 && n.fract() == 0.0 {
+            let mut product = 1.0;
+            for step in 0..n as u32 {
+                product *= self.a + f64::from(step);
+            }
+            return product.ln();
+        }
+        // Stirling's series for both, so that no large logarithms are subtracted from each other.
+        let (high, shift) = raised(self.a + n);
+        let beyond = high - self.low;
+        self.ln_low * beyond + (high - 0.5) * ln_1p(beyond / self.low) - beyond + stirling(high)
+            - self.rest
+            - shift
+    }
+}
+
+/// `ln(1 + x)`; where nothing is lost by it, as the logarithm of the sum, which is faster.
+fn ln_1p(x: f64) -> f64 {
+    if x > 0.5 { (1.0 + x).ln() } else { x.ln_1p() }
 }
 
 /// An argument of at least 8, and the logarithm by which Γ grew on the way.
@@ -156,7 +239,7 @@ mod tests {
         for a in [1e-3, 0.4, 3.0, 57.3, 1e4] {
             for n in [1, 5, 13, 40, 200] {
                 let plain: f64 = (0..n).map(|i| (a + f64::from(i)).ln()).sum();
-                let found = ln_rising(a, f64::from(n));
+                let found = Rising::of(a).ln(f64::from(n));
                 assert!(
                     (found - plain).abs() < 1e-8 * plain.abs().max(1.0),
                     "{a} {n}: {found} {plain}"
@@ -170,16 +253,18 @@ mod tests {
         // Over all (n, x) under the usual law, whose masses are summed up here.
         let usual = usual(1.5, 0.3);
         let size = 1.0 / usual.dispersion;
+        let factorial = Rising::of(1.0);
         let (mut mean, mut mass) = (0.0, 0.0);
         for n in 0..120 {
             let n = f64::from(n);
             let ln_n =
-                ln_rising(size, n) - ln_rising(1.0, n) - size * (usual.mentions / size).ln_1p()
+                Rising::of(size).ln(n) - factorial.ln(n) - size * (usual.mentions / size).ln_1p()
                     + n * (usual.mentions / (usual.mentions + size)).ln();
             for x in 0..=n as u32 {
                 let x = f64::from(x);
-                let choose = ln_rising(1.0, n) - ln_rising(1.0, x) - ln_rising(1.0, n - x);
-                let share = ln_rising(15.0, x) + ln_rising(35.0, n - x) - ln_rising(50.0, n);
+                let choose = factorial.ln(n) - factorial.ln(x) - factorial.ln(n - x);
+                let share =
+                    Rising::of(15.0).ln(x) + Rising::of(35.0).ln(n - x) - Rising::of(50.0).ln(n);
                 let p = (ln_n + choose + share).exp();
                 let ratio = match x {
                     0.0 => {
@@ -192,8 +277,9 @@ mod tests {
                                     * ((grown - 1.0) * usual.mentions / (size + usual.mentions))
                                         .ln_1p();
                             weight
-                                * (volume + ln_rising((1.0 - q) * 50.0, n) - ln_rising(35.0, n))
-                                    .exp()
+                                * (volume + Rising::of((1.0 - q) * 50.0).ln(n)
+                                    - Rising::of(35.0).ln(n))
+                                .exp()
                         };
                         EFFECTS.into_iter().map(of).sum()
                     }

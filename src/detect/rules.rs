@@ -121,6 +121,11 @@ impl Rule {
             && fits(&self.languages, &mention.lang)
     }
 
+    /// The longest horizon, in minutes.
+    pub fn longest(&self) -> i64 {
+        self.horizons.last().copied().unwrap_or(1)
+    }
+
     /// Logarithm of the minutes one waits, on average, for an alert that this rule opens by chance.
     pub fn ln_threshold(&self) -> f64 {
         (MONTH / self.budget.max(1e-12)).ln()

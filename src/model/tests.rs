@@ -139,6 +139,8 @@ fn the_encoder_for_gpus_agrees_with_that_for_processors() {
         "xlm-roberta",
         "distilbert",
         "multi-label",
+        "modernbert",
+        "modernbert-mean",
     ] {
         let folder = family_folder(family);
         let mut model = open(&folder).unwrap();

@@ -15,7 +15,7 @@ use crate::lock::lock;
 pub(super) use gpu::GpuEncoder;
 use layers::Layer;
 pub(super) use layers::Norm;
-use modern::{ModernLayer, Rotation};
+use modern::{ModernLayer, rotations};
 use names::Names;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -103,11 +103,7 @@ impl Encoder {
         let weights = weights.within("model");
         let embeddings = weights.within("embeddings");
         let width = shape.hidden_size;
-        let rotation = |theta| {
-            let head = width / shape.num_attention_heads;
-            Arc::new(Rotation::new(theta, head, shape.longest()))
-        };
-        let [global, local] = modern.thetas.map(rotation);
+        let [global, local] = rotations(shape).map(Arc::new);
         let layers = (0..shape.num_hidden_layers).map(|number| {
             let weights = weights.within(&format!("layers.{number}"));
             ModernLayer::take(&weights, shape, modern, number, [&global, &local], format)

@@ -33,6 +33,11 @@ impl Rotation {
         }
     }
 
+    /// Pairs of a head, and cosine and sine of each at each position.
+    pub(super) fn turns(&self) -> (usize, &[[f32; 2]]) {
+        (self.pairs, &self.turns)
+    }
+
     /// Turns all heads of each of a text's rows, the first at position 0.
     fn apply(&self, rows: &mut [f32], row: usize) {
         for (row, turns) in rows
@@ -46,6 +51,61 @@ impl Rotation {
                 }
             }
         }
+    }
+}
+
+/// The rotations of layers that see the whole text, and of those that see a window.
+pub(super) fn rotations(shape: &Shape) -> [Rotation; 2] {
+    let head = shape.hidden_size / shape.num_attention_heads;
+    let of = |theta| Rotation::new(theta, head, shape.longest());
+    shape.modern.thetas.map(of)
+}
+
+/// The linear layers of a layer, apart from each other: weight, row by row of an output, and bias.
+pub(super) struct Parts {
+    /// The scale of the scores, 1 / sqrt(width of a head), is in here.
+    pub(super) queries: (Vec<f32>, Vec<f32>),
+    pub(super) keys: (Vec<f32>, Vec<f32>),
+    pub(super) values: (Vec<f32>, Vec<f32>),
+    pub(super) attended: (Vec<f32>, Vec<f32>),
+    pub(super) inner: (Vec<f32>, Vec<f32>),
+    pub(super) gate: (Vec<f32>, Vec<f32>),
+    pub(super) outer: (Vec<f32>, Vec<f32>),
+}
+
+impl Parts {
+    /// # Errors
+    /// When a tensor is missing or has another shape.
+    pub(super) fn take(weights: &Weights, shape: &Shape) -> Result<Self, String> {
+        let (width, inner) = (shape.hidden_size, shape.intermediate_size);
+        let linear =
+            |name: &str, inputs, outputs| weights.linear(name, inputs, outputs, Bias::Optional);
+        let (mut all, mut all_bias) = linear("attn.Wqkv", width, 3 * width)?;
+        let scale = 1.0 / ((width / shape.num_attention_heads) as f32).sqrt();
+        let queries = all[..width * width].iter_mut();
+        for number in queries.chain(&mut all_bias[..width]) {
+            *number *= scale;
+        }
+        let both = linear("mlp.Wi", width, 2 * inner)?;
+        // One of the layers that stand one below the other in a matrix, with so many outputs each.
+        let part = |(weight, bias): (&[f32], &[f32]), outputs: usize, number: usize| {
+            let weight = &weight[number * outputs * width..][..outputs * width];
+            (
+                weight.to_vec(),
+                bias[number * outputs..][..outputs].to_vec(),
+            )
+        };
+        let third = |number| part((&all, &all_bias), width, number);
+        let half = |number| part((&both.0, &both.1), inner, number);
+        Ok(Self {
+            queries: third(0),
+            keys: third(1),
+            values: third(2),
+            attended: linear("attn.Wo", width, width)?,
+            inner: half(0),
+            gate: half(1),
+            outer: linear("mlp.Wo", inner, width)?,
+        })
     }
 }
 
@@ -76,48 +136,30 @@ impl ModernLayer {
         [global, local]: [&Arc<Rotation>; 2],
         format: Format,
     ) -> Result<Self, String> {
-        let (width, inner) = (shape.hidden_size, shape.intermediate_size);
         let is_global = modern.is_global(number);
         let heads = Heads {
             count: shape.num_attention_heads,
-            width: width / shape.num_attention_heads,
+            width: shape.hidden_size / shape.num_attention_heads,
             window: (!is_global).then_some(modern.local_attention / 2),
         };
-        let linear =
-            |name: &str, inputs, outputs| weights.linear(name, inputs, outputs, Bias::Optional);
-        let (mut all, mut all_bias) = linear("attn.Wqkv", width, 3 * width)?;
-        let scale = 1.0 / (heads.width as f32).sqrt();
-        let queries = all[..width * width].iter_mut();
-        for number in queries.chain(&mut all_bias[..width]) {
-            *number *= scale;
-        }
-        let both = linear("mlp.Wi", width, 2 * inner)?;
-        // One of the layers that stand one below the other in a matrix, with so many outputs each.
-        let part = |(weight, bias): (&[f32], &[f32]), outputs: usize, number: usize| {
-            let weight = &weight[number * outputs * width..][..outputs * width];
-            let bias = &bias[number * outputs..][..outputs];
-            Packed::new(format, width, weight, Some(bias))
-        };
-        let third = |number| part((&all, &all_bias), width, number);
-        let half = |number| part((&both.0, &both.1), inner, number);
-        let packed = |name: &str, inputs, outputs| -> Result<Packed, String> {
-            let (weight, bias) = linear(name, inputs, outputs)?;
-            Ok(Packed::new(format, inputs, &weight, Some(&bias)))
+        let parts = Parts::take(weights, shape)?;
+        let packed = |(weight, bias): (Vec<f32>, Vec<f32>)| {
+            Packed::new(format, weight.len() / bias.len(), &weight, Some(&bias))
         };
         let norm = |name: &str| Norm::take(&weights.within(name), shape, Bias::Optional);
         Ok(Self {
             heads,
             rotation: Arc::clone(if is_global { global } else { local }),
             attention_norm: (number > 0).then(|| norm("attn_norm")).transpose()?,
-            queries: third(0),
-            keys: third(1),
-            values: third(2),
-            attended: packed("attn.Wo", width, width)?,
+            queries: packed(parts.queries),
+            keys: packed(parts.keys),
+            values: packed(parts.values),
+            attended: packed(parts.attended),
             inner_norm: norm("mlp_norm")?,
-            inner: half(0),
+            inner: packed(parts.inner),
             activation: epilogue(shape.hidden_act),
-            gate: half(1),
-            outer: packed("mlp.Wo", inner, width)?,
+            gate: packed(parts.gate),
+            outer: packed(parts.outer),
         })
     }
 

@@ -1,0 +1,113 @@
+//! One layer of ModernBERT in candle's operations; see [`super::super::modern`].
+
+use super::super::modern::{Parts, Rotation};
+use super::groups::{Group, Sight};
+use super::layers::{Linear, Norm, Upload, activate};
+use crate::model::folder::{Activation, Modern, Shape};
+use crate::model::weights::{Bias, Weights};
+use candle_core::{Result, Tensor};
+use candle_nn::rotary_emb::rope;
+
+/// Cosine and sine of the rotations, each [positions, half of a head's width].
+#[derive(Debug, Clone)]
+pub(super) struct Turns([Tensor; 2]);
+
+impl Turns {
+    pub(super) fn take(rotation: &Rotation, upload: Upload) -> std::result::Result<Self, String> {
+        let (pairs, turns) = rotation.turns();
+        let sizes = [turns.len() / pairs, pairs];
+        let part = |part: usize| {
+            let part = turns.iter().map(|turn| turn[part]).collect();
+            upload.tensor(part, &sizes)
+        };
+        Ok(Self([part(0)?, part(1)?]))
+    }
+
+    /// Turns a grid of queries or keys.
+    fn apply(&self, grid: &Tensor, longest: usize) -> Result<Tensor> {
+        let [cos, sin] = &self.0;
+        rope(
+            grid,
+            &cos.narrow(0, 0, longest)?,
+            &sin.narrow(0, 0, longest)?,
+        )
+    }
+}
+
+/// Self-attention and the gated feed-forward part, each with its normalisation before it.
+pub(super) struct ModernLayer {
+    heads: usize,
+    sight: Sight,
+    turns: Turns,
+    /// None in the first layer.
+    attention_norm: Option<Norm>,
+    /// Queries, keys, values; the scale of the scores is in the queries.
+    projections: [Linear; 3],
+    attended: Linear,
+    inner_norm: Norm,
+    inner: Linear,
+    activation: Activation,
+    gate: Linear,
+    outer: Linear,
+}
+
+impl ModernLayer {
+    pub(super) fn take(
+        weights: &Weights,
+        shape: &Shape,
+        modern: &Modern,
+        number: usize,
+        [global, local]: [&Turns; 2],
+        upload: Upload,
+    ) -> std::result::Result<Self, String> {
+        let parts = Parts::take(weights, shape)?;
+        let norm = |name: &str| upload.norm(&weights.within(name), shape, Bias::Optional);
+        let (sight, turns) = match modern.is_global(number) {
+            true => (Sight::All, global),
+            false => (Sight::Window, local),
+        };
+        Ok(Self {
+            heads: shape.num_attention_heads,
+            sight,
+            turns: turns.clone(),
+            attention_norm: (number > 0).then(|| norm("attn_norm")).transpose()?,
+            projections: [
+                upload.linear(parts.queries)?,
+                upload.linear(parts.keys)?,
+                upload.linear(parts.values)?,
+            ],
+            attended: upload.linear(parts.attended)?,
+            inner_norm: norm("mlp_norm")?,
+            inner: upload.linear(parts.inner)?,
+            activation: shape.hidden_act,
+            gate: upload.linear(parts.gate)?,
+            outer: upload.linear(parts.outer)?,
+        })
+    }
+
+    /// The layer's hidden states.
+    pub(super) fn forward(&self, hidden: &Tensor, groups: &[Group]) -> Result<Tensor> {
+        let normed = match &self.attention_norm {
+            Some(norm) => norm.apply(hidden)?,
+            None => hidden.clone(),
+        };
+        let [queries, keys, values] = &self.projections;
+        let (queries, keys) = (queries.apply(&normed)?, keys.apply(&normed)?);
+        let values = values.apply(&normed)?;
+        let attended = |group: &Group| {
+            let grid = |rows| group.grid(rows, self.heads);
+            let turned = |rows| self.turns.apply(&grid(rows)?, group.longest());
+            group.attend(
+                [&turned(&queries)?, &turned(&keys)?, &grid(&values)?],
+                self.sight,
+            )
+        };
+        let contexts: Vec<Tensor> = groups.iter().map(attended).collect::<Result<_>>()?;
+        let context = Tensor::cat(&contexts, 0)?;
+        let hidden = (self.attended.apply(&context)? + hidden)?;
+        let normed = self.inner_norm.apply(&hidden)?;
+        let inner = activate(&self.inner.apply(&normed)?, self.activation)?;
+        let gated = (inner * self.gate.apply(&normed)?)?;
+        self.outer.apply(&gated)? + hidden
+    }
+}
