@@ -156,12 +156,12 @@ impl Alert {
                     window: finding.window(),
                     observed: finding.tally.observed(told.sources),
                     expected: expected(&finding.usual),
-                    p_value: 1.0,
-                    evidence: Vec::new(),
+                    p_value: told.p_value,
+                    evidence: told.evidence,
                     model: mention.model.clone(),
-                    explanation: None,
-                };
-                let opened = telling(opened, told);
+                    explanation: told.explanation,
+                }
+                .rounded();
                 let until = verdict.improbable_until.max(Some(finding.window().end))?;
                 *self = Self::Open(Box::new(OpenAlert {
                     ground: Some(Ground::of(finding, ln_minutes)),

@@ -170,16 +170,18 @@ impl Stories {
         (number, Told::Copy)
     }
 
-    fn near(&self, signature: u64, horizon: Timestamp) -> Option<StoryNumber> {
-        let told = |index: usize| self.stories.get(index).map(|story| story.last_told);
-        let (index, _) = self
-            .signatures
-            .iter()
-            .enumerate()
-            .rev()
-            .find(|(index, known)| {
-                distance(**known, signature) <= COPY_DISTANCE && told(*index) >= Some(horizon)
-            })?;
+    /// The newest story with a near signature that was told since an instant. Signatures lie side by side: of the stories
+    /// only those that are near are looked at.
+    fn near(&self, signature: u64, since: Timestamp) -> Option<StoryNumber> {
+        let signatures = self.signatures.iter().enumerate().rev();
+        let mut near =
+            signatures.filter(|(_, known)| distance(**known, signature) <= COPY_DISTANCE);
+        let told = |index: usize| {
+            self.stories
+                .get(index)
+                .is_some_and(|story| story.last_told >= since)
+        };
+        let (index, _) = near.find(|(index, _)| told(*index))?;
         Some(self.first + index as u64)
     }
 

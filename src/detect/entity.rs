@@ -8,7 +8,7 @@ use super::copies::{Counted, SEGMENT, Stories, StoryNumber};
 use super::evidence::Negatives;
 use super::explain;
 use super::horizons::{Finding, Judgement, View};
-use super::minutes::{Minutes, SETTLES_AFTER};
+use super::minutes::{HOUR, Minutes, SETTLES_AFTER};
 use super::rules::{self, Rule};
 use super::snapshot::{
     EntitySnapshot, EntityTally, KnownSnapshot, Packed, SegmentSnapshot, StoryRow,
@@ -34,7 +34,7 @@ const LEARNS_BACK: i64 = 49 * 60;
 const MIX_MEMORY: f32 = 200.0;
 
 /// Time in which the stories of one author are capped.
-const AUTHOR_TIME: Duration = Duration::from_secs(3600);
+const AUTHOR_TIME: Duration = Duration::from_secs(60 * HOUR as u64);
 
 /// What holds for all entities of a detector at the moment.
 #[derive(Debug, Clone, Copy)]
@@ -243,13 +243,14 @@ impl Entity {
         }
         self.learn(minute - SETTLES_AFTER, now);
         let ground = match &self.alert {
-            Alert::Open(open) => open.stands_on().map(|ground| ground.from),
+            Alert::Open(open) => open.stands_on(),
             Alert::Quiet { .. } => None,
         };
-        // A post may be late by as much as minutes take to settle, and is judged by those before it.
-        let oldest = minute - SETTLES_AFTER - now.rules[self.rule].longest();
-        self.minutes
-            .forget_before(ground.map_or(oldest, |ground| ground.min(oldest)));
+        // A post may be late by as much as minutes take to settle, and is judged by those before it; so is what is left of
+        // an alert's ground when a post is taken back.
+        let judged = ground.map_or(minute, |ground| ground.to.min(minute));
+        let reach = now.rules[self.rule].longest_horizon().max(HOUR);
+        self.minutes.forget_before(judged - SETTLES_AFTER - reach);
         self.negatives.forget_before(self.minutes.earliest());
     }
 
@@ -389,7 +390,7 @@ impl Entity {
         let minute = minute_of(counted.event_time);
         if !self.has_open_alert() {
             // Too few to open one, whatever they mean.
-            let from = minute + 1 - rule.longest();
+            let from = minute + 1 - rule.longest_horizon();
             if self.minutes.sum(from, minute + 1).negative < rule.min_negative {
                 return None;
             }
@@ -504,7 +505,7 @@ impl Entity {
             .retract(retraction.event_time, window, &tally, told)
     }
 
-    /// Whether there is a spike now, at the end of any minute.
+    /// Whether there is a spike at the end of any minute that is kept.
     fn has_spike(&self, now: Moment) -> bool {
         let rule = &now.rules[self.rule];
         let view = self.view(now);

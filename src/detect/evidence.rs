@@ -140,15 +140,16 @@ impl Negatives {
         voices.len() as u32
     }
 
-    /// Whether so many of them at least speak in a window.
+    /// Whether at least so many distinct authors (sources, where there is no author) speak in a window.
     pub fn speak(&self, window: SpikeWindow, sources: u32) -> bool {
         let mut voices: Vec<u64> = Vec::new();
-        for negative in self.within(window) {
+        let told = self.within(window).map(|negative| negative.voice);
+        for voice in told {
             if voices.len() >= sources as usize {
-                break;
+                return true;
             }
-            if !voices.contains(&negative.voice) {
-                voices.push(negative.voice);
+            if !voices.contains(&voice) {
+                voices.push(voice);
             }
         }
         voices.len() >= sources as usize

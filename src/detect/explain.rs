@@ -1,6 +1,7 @@
 //! Says why: what was seen and expected in each horizon, and the picture of the last hour.
 
 use super::horizons::{Finding, Judgement, View};
+use super::minutes::HOUR;
 use super::rules::Rule;
 use super::test::upper_tail;
 use super::volume::start_of;
@@ -8,7 +9,7 @@ use crate::domain::{Explanation, HorizonFact, PictureStep};
 
 /// Minutes of a step of the picture, and its steps.
 const STEP: i64 = 5;
-const STEPS: i64 = 12;
+const STEPS: i64 = HOUR / STEP;
 
 /// A step has more negative stories than its high mark with this probability.
 const ABOVE_HIGH: f64 = 1e-3;

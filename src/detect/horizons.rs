@@ -8,7 +8,7 @@
 
 use super::baseline::Baseline;
 use super::calendar::Calendar;
-use super::likelihood::{Expectation, Shares, ln_sum};
+use super::likelihood::{Expectation, Laws, ln_sum};
 use super::minutes::{Minutes, Tally};
 use super::volume::{Mix, Volume, start_of};
 use crate::domain::{EntityId, SpikeWindow};
@@ -110,7 +110,7 @@ impl View<'_> {
         let (mut tally, mut expected) = (Tally::default(), 0.0);
         let mut findings: Vec<Option<Finding>> = vec![None; horizons.len()];
         let mut terms = Vec::with_capacity(horizons.len() * 2 * BEGINNINGS as usize);
-        let mut shares = None;
+        let mut laws = None;
         for from in (to - longest..to).rev() {
             if from.div_euclid(60) != hour {
                 hour = from.div_euclid(60);
@@ -128,9 +128,8 @@ impl View<'_> {
                 continue;
             };
             let usual = self.baseline.expectation(shortest, last, expected, pooled);
-            let shares = shares.get_or_insert_with(|| Shares::of(&usual));
-            shares.fit(&usual);
-            let ln_evidence = shares.ln_evidence(&usual, tally.weight, tally.bad);
+            let laws = laws.get_or_insert_with(|| Laws::of(&usual));
+            let ln_evidence = laws.ln_evidence(&usual, tally.weight, tally.bad);
             terms.push(ln_evidence + (weight as f64).ln());
             let of_horizons = findings.iter_mut().zip(horizons);
             for (finding, length) in of_horizons.filter(|(_, length)| holds(length)) {

@@ -54,17 +54,18 @@ impl Expectation {
 
     /// Logarithm of the likelihood ratio of a burst of any of the [`EFFECTS`]: never NaN, finite for finite counts.
     pub fn ln_evidence(&self, mentions: f64, negative: f64) -> f64 {
-        Shares::of(self).ln_evidence(self, mentions, negative)
+        Laws::of(self).ln_evidence(self, mentions, negative)
     }
 }
 
-/// What does not depend on how many mentions are expected: the laws of the share, usual and in a burst. Stretches with
-/// the same share and firmness have it in common.
+/// What does not depend on how many mentions are expected, as stretches with the same share and firmness have it in common.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub(super) struct Laws {
+    /// Of the negative ones and the rest, where all is usual.
     usual: [Rising; 2],
     bursts: [Burst; EFFECTS.len()],
-    /// The share and the firmness it was made of.
+    surges: [Surge; SURGES.len()],
+    /// The share and the firmness these were made of.
     of: (f64, f64),
 }
 
@@ -72,13 +73,23 @@ pub(super) struct Shares {
 #[derive(Debug)]
 struct Burst {
     ln_weight: f64,
-    /// By how much the volume grows, and the logarithm of that.
+    /// How many times the volume there is in all.
     grown: f64,
     ln_grown: f64,
+    /// Of the negative ones and the rest.
     share: [Rising; 2],
 }
 
-impl Shares {
+/// One of the [`SURGES`].
+#[derive(Debug)]
+struct Surge {
+    times: f64,
+    ln_times: f64,
+    ln_weight: f64,
+}
+
+impl Laws {
+    /// Those of this expectation.
     pub fn of(expected: &Expectation) -> Self {
         let q = expected.share.clamp(1e-6, 1.0 - 1e-6);
         let firm = expected.firmness.clamp(1e-2, 1e9);
@@ -92,55 +103,58 @@ impl Shares {
                 share: law((k * q / grown).clamp(1e-6, 1.0 - 1e-6)),
             }
         };
+        let surge = |(times, weight): (f64, f64)| Surge {
+            times,
+            ln_times: times.ln(),
+            ln_weight: weight.ln(),
+        };
         Self {
             usual: law(q),
             bursts: EFFECTS.map(burst),
+            surges: SURGES.map(surge),
             of: (expected.share, expected.firmness),
         }
     }
 
-    /// Makes them those of what is expected.
-    pub fn fit(&mut self, expected: &Expectation) {
+    /// [`Expectation::ln_evidence`]. Made anew only where share or firmness is another one than before.
+    pub fn ln_evidence(&mut self, expected: &Expectation, mentions: f64, negative: f64) -> f64 {
         if self.of != (expected.share, expected.firmness) {
             *self = Self::of(expected);
         }
-    }
-
-    /// See [`Expectation::ln_evidence`], of whose shares these are.
-    pub fn ln_evidence(&self, expected: &Expectation, mentions: f64, negative: f64) -> f64 {
         let (n, x) = (mentions.max(0.0), negative.clamp(0.0, mentions.max(0.0)));
         if !(n.is_finite() && x > 0.0) {
             return f64::NEG_INFINITY;
         }
         let m = expected.mentions.clamp(1e-9, 1e12);
+        // Of the negative binomial law: the inverse of its dispersion.
         let size = 1.0 / expected.dispersion.clamp(1e-9, 1e6);
         let of_shares = |[bad, rest]: &[Rising; 2]| bad.ln(x) + rest.ln(n - x);
-        let surged = of_shares(&self.usual) + ln_surges(m, size, n);
+        let usual = of_shares(&self.usual) + self.ln_surges(m, size, n);
         let mut ratios = [f64::NEG_INFINITY; EFFECTS.len()];
         for (ratio, burst) in ratios.iter_mut().zip(&self.bursts) {
-            let volume =
-                n * burst.ln_grown - (n + size) * ln_1p((burst.grown - 1.0) * m / (size + m));
-            *ratio = burst.ln_weight + volume + of_shares(&burst.share) - surged;
+            let beyond = (burst.grown - 1.0) * m / (size + m);
+            let volume = n * burst.ln_grown - (n + size) * ln_one_plus(beyond);
+            *ratio = burst.ln_weight + volume + of_shares(&burst.share) - usual;
         }
         ln_sum(&ratios)
     }
-}
 
-/// By how much the [`SURGES`] make `n` mentions likelier than they are where `m` are expected: a logarithm, at least 0.
-fn ln_surges(m: f64, size: f64, n: f64) -> f64 {
-    let ln_m = m.ln();
-    // Of a negative binomial law with the mean `times * m`, without what all have in common.
-    let ln_mass = |times: f64, size: f64, rising: f64| {
-        rising + n * (ln_m + times.ln() - size.ln()) - (n + size) * ln_1p(times * m / size)
-    };
-    let usual = ln_mass(1.0, size, Rising::of(size).ln(n));
-    let wider = 1.0 / (1.0 / size + SURGE_DISPERSION);
-    let rising = Rising::of(wider).ln(n);
-    let mut masses = [usual; 1 + SURGES.len()];
-    for (mass, (times, weight)) in masses[1..].iter_mut().zip(SURGES) {
-        *mass = weight.ln() + ln_mass(times, wider, rising);
+    /// By how much the [`SURGES`] make `n` mentions likelier than they are where `m` are expected: a logarithm, at least 0.
+    fn ln_surges(&self, m: f64, size: f64, n: f64) -> f64 {
+        let ln_m = m.ln();
+        // Of so many mentions where `times * m` are expected, without what all laws have in common.
+        let ln_mass = |times: f64, ln_times: f64, size: f64, rising: f64| {
+            rising + n * (ln_m + ln_times - size.ln()) - (n + size) * ln_one_plus(times * m / size)
+        };
+        let usual = ln_mass(1.0, 0.0, size, Rising::of(size).ln(n));
+        let wider = 1.0 / (1.0 / size + SURGE_DISPERSION);
+        let rising = Rising::of(wider).ln(n);
+        let mut masses = [usual; 1 + SURGES.len()];
+        for (mass, surge) in masses[1..].iter_mut().zip(&self.surges) {
+            *mass = surge.ln_weight + ln_mass(surge.times, surge.ln_times, wider, rising);
+        }
+        ln_sum(&masses) - usual
     }
-    ln_sum(&masses) - usual
 }
 
 /// `ln(exp(a) + exp(b) + …)`; NaN counts as nothing.
@@ -161,9 +175,10 @@ pub(super) fn ln_sum(terms: &[f64]) -> f64 {
 #[derive(Debug, Clone, Copy)]
 struct Rising {
     a: f64,
-    /// `a`, raised to 8 at least, its logarithm, and the rest of Stirling's series for it.
+    /// `a`, raised to 8 at least.
     low: f64,
     ln_low: f64,
+    /// The rest of Stirling's series for that, less the logarithm by which Γ grew on the way.
     rest: f64,
 }
 
@@ -193,14 +208,15 @@ impl Rising {
         // Stirling's series for both, so that no large logarithms are subtracted from each other.
         let (high, shift) = raised(self.a + n);
         let beyond = high - self.low;
-        self.ln_low * beyond + (high - 0.5) * ln_1p(beyond / self.low) - beyond + stirling(high)
+        self.ln_low * beyond + (high - 0.5) * ln_one_plus(beyond / self.low) - beyond
+            + stirling(high)
             - self.rest
             - shift
     }
 }
 
 /// `ln(1 + x)`; where nothing is lost by it, as the logarithm of the sum, which is faster.
-fn ln_1p(x: f64) -> f64 {
+fn ln_one_plus(x: f64) -> f64 {
     if x > 0.5 { (1.0 + x).ln() } else { x.ln_1p() }
 }
 
@@ -309,6 +325,15 @@ mod tests {
             if [m, d, q, f].iter().all(|v| !v.is_nan()) {
                 prop_assert!(!usual.ln_evidence(n, x).is_nan());
             }
+        }
+
+        #[test]
+        fn laws_fit_themselves_to_another_share_and_firmness(
+            (q, f) in (0.01f64..0.9, 0.5f64..500.0), (n, x) in (1.0f64..400.0, 0.1f64..400.0),
+        ) {
+            let mut laws = Laws::of(&usual(3.0, 0.3));
+            let other = Expectation { firmness: f, ..usual(2.0, q) };
+            prop_assert_eq!(laws.ln_evidence(&other, n, x), other.ln_evidence(n, x));
         }
 
         #[test]

@@ -1,12 +1,16 @@
-//! The minutes of one entity: what was told in each of the last hour, and of those that are still open.
+//! The minutes of one entity: what was told in each, as far back as the longest horizon and what a message tells reach.
 
 use super::copies::Counted;
+use super::horizons::LONGEST;
 use super::snapshot::{MinuteRow, Packed};
 use super::volume::minute_of;
 use crate::domain::{Observed, Timestamp};
 
 /// Minutes kept at most. Only the newest are, when event time runs far ahead of the watermark.
-const KEPT: usize = 240;
+const KEPT: usize = (LONGEST + SETTLES_AFTER + 1) as usize;
+
+/// Minutes kept at least: messages draw the last hour, and an author's stories are capped in it.
+pub(super) const HOUR: i64 = 60;
 
 /// Minutes behind the watermark after which a minute teaches, and takes nothing more: until then late posts count.
 pub(super) const SETTLES_AFTER: i64 = 15;

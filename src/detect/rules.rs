@@ -122,7 +122,7 @@ impl Rule {
     }
 
     /// The longest horizon, in minutes.
-    pub fn longest(&self) -> i64 {
+    pub fn longest_horizon(&self) -> i64 {
         self.horizons.last().copied().unwrap_or(1)
     }
 

@@ -85,14 +85,18 @@ impl Desk {
     /// One that has watched ACME for a calm day: a story an hour, every third a negative one.
     fn after_a_calm_day() -> Self {
         let mut desk = Self::new();
-        for hour in -24..0 {
-            desk.passes(hour * HOUR);
-            let calm = sentiment(if hour % 3 == 0 { 0.9 } else { 0.1 });
-            desk.tells(hour * HOUR, |told| told.sentiment = calm);
-        }
-        desk.passes(0);
-        assert_eq!(desk.alerts, []);
+        desk.watches_a_calm_day();
         desk
+    }
+
+    fn watches_a_calm_day(&mut self) {
+        for hour in -24..0 {
+            self.passes(hour * HOUR);
+            let calm = sentiment(if hour % 3 == 0 { 0.9 } else { 0.1 });
+            self.tells(hour * HOUR, |told| told.sentiment = calm);
+        }
+        self.passes(0);
+        assert_eq!(self.alerts, []);
     }
 
     fn apply(&mut self, record: DetectionRecord) {

@@ -36,7 +36,7 @@ pub enum ModelError {
     },
     /// The model gave a number that is none.
     #[error(
-        "model {model}: text {text} of the batch has logits {logits:?}: the weights are damaged, fetch the model again"
+        "model {model}: text {text} of the batch has logits {logits:?}: the weights are damaged: fetch the model again; or, in f16, too large: set model.precision = \"bf16\""
     )]
     NotFinite {
         /// Name of the model.

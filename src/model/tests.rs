@@ -145,8 +145,8 @@ fn the_encoder_for_gpus_agrees_with_that_for_processors() {
         let folder = family_folder(family);
         let mut model = open(&folder).unwrap();
         let ids = |length: usize| Tokens((0..length as u32).map(|n| 4 + n * 7 % 8).collect());
-        // Groups of one length, of several, and a text by itself.
-        let texts: Vec<Tokens> = [9, 3, 60, 10, 9, 3, 8, 1, 33].map(ids).into();
+        // Groups of one length, of several, and texts by themselves, on either of two encoders.
+        let texts: Vec<Tokens> = [9, 3, 60, 3, 10, 9, 3, 8, 1, 33, 20, 20].map(ids).into();
         let expected = model.logits(&texts).unwrap();
         for (dtype, tolerance) in [(DType::F32, 1e-3), (DType::F16, 0.05)] {
             let read = Folder::read(folder.path()).unwrap();

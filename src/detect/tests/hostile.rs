@@ -114,6 +114,31 @@ fn volume_without_more_negativity_and_one_author_in_many_posts_open_nothing() {
 }
 
 #[test]
+fn with_a_short_horizon_an_author_is_capped_and_a_picture_drawn_for_an_hour_too() {
+    let mut desk = Desk::new();
+    desk.detector.rules[0].horizons = vec![5];
+    desk.detector.rules[0].min_sources = 1;
+    desk.watches_a_calm_day();
+    for minute in 0..=50 {
+        desk.passes(minute * MINUTE);
+        if [0, 6, 12].contains(&minute) {
+            desk.tells(minute * MINUTE, |told| told.author = Some("one".into()));
+        }
+    }
+    for n in 0..20 {
+        desk.tells(50 * MINUTE + n, |told| told.author = Some("one".into()));
+    }
+    assert_eq!(desk.alerts, []);
+    desk.passes(51 * MINUTE);
+    for n in 0..10 {
+        desk.tells(51 * MINUTE + n, |_| {});
+    }
+    let picture = &desk.alerts[0].explanation.as_ref().unwrap().picture;
+    let early: u32 = picture[..6].iter().map(|step| step.negative).sum();
+    assert_eq!(early, 3);
+}
+
+#[test]
 fn posting_in_concert_is_marked() {
     let mut desk = Desk::after_a_calm_day();
     for n in 0..12 {

@@ -61,19 +61,24 @@ pub(super) fn rotations(shape: &Shape) -> [Rotation; 2] {
     shape.modern.thetas.map(of)
 }
 
-/// The linear layers of a layer, apart from each other: weight, row by row of an output, and bias.
-pub(super) struct Parts {
+/// Weight, row by row of an output, and bias.
+pub(super) type Linear = (Vec<f32>, Vec<f32>);
+
+/// The linear layers of a layer, apart from each other.
+pub(super) struct Linears {
     /// The scale of the scores, 1 / sqrt(width of a head), is in here.
-    pub(super) queries: (Vec<f32>, Vec<f32>),
-    pub(super) keys: (Vec<f32>, Vec<f32>),
-    pub(super) values: (Vec<f32>, Vec<f32>),
-    pub(super) attended: (Vec<f32>, Vec<f32>),
-    pub(super) inner: (Vec<f32>, Vec<f32>),
-    pub(super) gate: (Vec<f32>, Vec<f32>),
-    pub(super) outer: (Vec<f32>, Vec<f32>),
+    pub(super) queries: Linear,
+    pub(super) keys: Linear,
+    pub(super) values: Linear,
+    pub(super) attended: Linear,
+    pub(super) inner: Linear,
+    pub(super) gate: Linear,
+    pub(super) outer: Linear,
 }
 
-impl Parts {
+impl Linears {
+    /// Takes them from the weights of a layer.
+    ///
     /// # Errors
     /// When a tensor is missing or has another shape.
     pub(super) fn take(weights: &Weights, shape: &Shape) -> Result<Self, String> {
@@ -142,8 +147,8 @@ impl ModernLayer {
             width: shape.hidden_size / shape.num_attention_heads,
             window: (!is_global).then_some(modern.local_attention / 2),
         };
-        let parts = Parts::take(weights, shape)?;
-        let packed = |(weight, bias): (Vec<f32>, Vec<f32>)| {
+        let linears = Linears::take(weights, shape)?;
+        let packed = |(weight, bias): Linear| {
             Packed::new(format, weight.len() / bias.len(), &weight, Some(&bias))
         };
         let norm = |name: &str| Norm::take(&weights.within(name), shape, Bias::Optional);
@@ -151,15 +156,15 @@ impl ModernLayer {
             heads,
             rotation: Arc::clone(if is_global { global } else { local }),
             attention_norm: (number > 0).then(|| norm("attn_norm")).transpose()?,
-            queries: packed(parts.queries),
-            keys: packed(parts.keys),
-            values: packed(parts.values),
-            attended: packed(parts.attended),
+            queries: packed(linears.queries),
+            keys: packed(linears.keys),
+            values: packed(linears.values),
+            attended: packed(linears.attended),
             inner_norm: norm("mlp_norm")?,
-            inner: packed(parts.inner),
+            inner: packed(linears.inner),
             activation: epilogue(shape.hidden_act),
-            gate: packed(parts.gate),
-            outer: packed(parts.outer),
+            gate: packed(linears.gate),
+            outer: packed(linears.outer),
         })
     }
 

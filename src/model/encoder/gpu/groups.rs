@@ -3,7 +3,8 @@
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
-/// Added to the scores of what is not to be seen. A larger one would be infinite in f16, and the softmax of a row then no number.
+/// Added to the scores of what is not to be seen. Twice this, where padding lies outside the window, is still finite in f16;
+/// if it were not, the softmax of a row could be no number.
 const UNSEEN: f32 = -30_000.0;
 
 /// The longest text of a group may be so many times as long as its shortest.
@@ -44,20 +45,26 @@ pub(super) fn groups(
     dtype: DType,
     device: &Device,
 ) -> Result<Vec<Group>> {
+    let window = match (window, lengths.last()) {
+        (Some(window), Some(&longest)) if window + 1 < longest => {
+            Some((window, band(window, longest, dtype, device)?))
+        }
+        _ => None,
+    };
     let mut groups = Vec::new();
     let mut row = 0;
     for lengths in alike(lengths) {
         let longest = lengths.last().copied().unwrap_or(0);
         let rows: usize = lengths.iter().sum();
         let padded = (lengths[0] < longest).then(|| Padded::new(lengths, longest, dtype, device));
-        let window = window.filter(|window| window + 1 < longest);
+        let window = window.as_ref().filter(|(window, _)| window + 1 < longest);
         groups.push(Group {
             texts: lengths.len(),
             longest,
             rows: (row, rows),
             padded: padded.transpose()?,
             window: window
-                .map(|window| within(window, longest, dtype, device))
+                .map(|(_, band)| band.narrow(0, 0, longest)?.narrow(1, 0, longest))
                 .transpose()?,
         });
         row += rows;
@@ -78,13 +85,13 @@ fn alike(lengths: &[usize]) -> Vec<&[usize]> {
     runs
 }
 
-/// What is added to the scores of a text so long where tokens see so many others on either side.
-fn within(window: usize, longest: usize, dtype: DType, device: &Device) -> Result<Tensor> {
-    let of = |place: usize| match place {
-        place if (place / longest).abs_diff(place % longest) <= window => 0.0,
-        _ => UNSEEN,
-    };
-    let mask: Vec<f32> = (0..longest * longest).map(of).collect();
+/// What is added to the scores of a text so long where tokens see so many others on either side; its beginning is that of a
+/// shorter text.
+fn band(window: usize, longest: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+    let mut mask = vec![UNSEEN; longest * longest];
+    for (token, row) in mask.chunks_exact_mut(longest).enumerate() {
+        row[token.saturating_sub(window)..longest.min(token + window + 1)].fill(0.0);
+    }
     Tensor::from_vec(mask, (longest, longest), device)?.to_dtype(dtype)
 }
 
@@ -113,11 +120,6 @@ impl Padded {
 }
 
 impl Group {
-    /// Tokens of its longest text.
-    pub(super) fn longest(&self) -> usize {
-        self.longest
-    }
-
     /// The rows of its texts, of all that there are, as a grid: [texts, heads, longest, width of a head].
     pub(super) fn grid(&self, all: &Tensor, heads: usize) -> Result<Tensor> {
         let (begin, count) = self.rows;

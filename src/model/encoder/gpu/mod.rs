@@ -1,7 +1,8 @@
 //! The encoder on a GPU, in candle's operations.
 //!
-//! As on the processor all tokens of a batch lie in one matrix without padding, and what is not asked for is not computed in
-//! the last layer, or not normalised behind it. Attention takes texts of about the same length together, a grid for each such group.
+//! As on the processor all tokens of a batch lie in one matrix without padding. BERT-like layers compute only what is asked for
+//! in the last one; ModernBERT's only normalise it. Attention takes texts of about the same length together, a grid for each
+//! such group; a window is a mask there.
 
 mod groups;
 mod layers;
@@ -47,12 +48,12 @@ impl GpuEncoder {
         device: Device,
         dtype: DType,
     ) -> std::result::Result<Self, String> {
-        let Some(names) = Names::of(shape.family) else {
-            return Self::take_modern(weights, shape, device, dtype);
-        };
         let upload = Upload {
             device: &device,
             dtype,
+        };
+        let Some(names) = Names::of(shape.family) else {
+            return Self::take_modern(weights, shape, upload);
         };
         let width = shape.hidden_size;
         let layer = |(number, sizes): (usize, &_)| {
@@ -76,13 +77,8 @@ impl GpuEncoder {
     fn take_modern(
         weights: &Weights,
         shape: &Shape,
-        device: Device,
-        dtype: DType,
+        upload: Upload,
     ) -> std::result::Result<Self, String> {
-        let upload = Upload {
-            device: &device,
-            dtype,
-        };
         let (modern, weights) = (&shape.modern, weights.within("model"));
         let embeddings = weights.within("embeddings");
         let sizes = [shape.vocab_size, shape.hidden_size];
@@ -102,7 +98,7 @@ impl GpuEncoder {
                 norm(&weights.within("final_norm"))?,
             ),
             window: Some(modern.local_attention / 2),
-            device,
+            device: upload.device.clone(),
         })
     }
 

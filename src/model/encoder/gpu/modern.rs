@@ -1,6 +1,6 @@
 //! One layer of ModernBERT in candle's operations; see [`super::super::modern`].
 
-use super::super::modern::{Parts, Rotation};
+use super::super::modern::{Linears, Rotation};
 use super::groups::{Group, Sight};
 use super::layers::{Linear, Norm, Upload, activate};
 use crate::model::folder::{Activation, Modern, Shape};
@@ -16,21 +16,17 @@ impl Turns {
     pub(super) fn take(rotation: &Rotation, upload: Upload) -> std::result::Result<Self, String> {
         let (pairs, turns) = rotation.turns();
         let sizes = [turns.len() / pairs, pairs];
-        let part = |part: usize| {
-            let part = turns.iter().map(|turn| turn[part]).collect();
-            upload.tensor(part, &sizes)
+        let table = |part: usize| {
+            let numbers = turns.iter().map(|turn| turn[part]).collect();
+            upload.tensor(numbers, &sizes)
         };
-        Ok(Self([part(0)?, part(1)?]))
+        Ok(Self([table(0)?, table(1)?]))
     }
 
     /// Turns a grid of queries or keys.
-    fn apply(&self, grid: &Tensor, longest: usize) -> Result<Tensor> {
+    fn apply(&self, grid: &Tensor) -> Result<Tensor> {
         let [cos, sin] = &self.0;
-        rope(
-            grid,
-            &cos.narrow(0, 0, longest)?,
-            &sin.narrow(0, 0, longest)?,
-        )
+        rope(grid, cos, sin)
     }
 }
 
@@ -60,7 +56,7 @@ impl ModernLayer {
         [global, local]: [&Turns; 2],
         upload: Upload,
     ) -> std::result::Result<Self, String> {
-        let parts = Parts::take(weights, shape)?;
+        let linears = Linears::take(weights, shape)?;
         let norm = |name: &str| upload.norm(&weights.within(name), shape, Bias::Optional);
         let (sight, turns) = match modern.is_global(number) {
             true => (Sight::All, global),
@@ -72,16 +68,16 @@ impl ModernLayer {
             turns: turns.clone(),
             attention_norm: (number > 0).then(|| norm("attn_norm")).transpose()?,
             projections: [
-                upload.linear(parts.queries)?,
-                upload.linear(parts.keys)?,
-                upload.linear(parts.values)?,
+                upload.linear(linears.queries)?,
+                upload.linear(linears.keys)?,
+                upload.linear(linears.values)?,
             ],
-            attended: upload.linear(parts.attended)?,
+            attended: upload.linear(linears.attended)?,
             inner_norm: norm("mlp_norm")?,
-            inner: upload.linear(parts.inner)?,
+            inner: upload.linear(linears.inner)?,
             activation: shape.hidden_act,
-            gate: upload.linear(parts.gate)?,
-            outer: upload.linear(parts.outer)?,
+            gate: upload.linear(linears.gate)?,
+            outer: upload.linear(linears.outer)?,
         })
     }
 
@@ -96,7 +92,7 @@ impl ModernLayer {
         let values = values.apply(&normed)?;
         let attended = |group: &Group| {
             let grid = |rows| group.grid(rows, self.heads);
-            let turned = |rows| self.turns.apply(&grid(rows)?, group.longest());
+            let turned = |rows| self.turns.apply(&grid(rows)?);
             group.attend(
                 [&turned(&queries)?, &turned(&keys)?, &grid(&values)?],
                 self.sight,
