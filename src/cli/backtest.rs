@@ -5,12 +5,13 @@ mod judge;
 use super::files;
 use crate::app;
 use crate::config::{self, Config};
-use crate::connect::{Lines, MAX_LINE_BYTES};
+use crate::connect::{FileError, Line, Lines, MAX_LINE_BYTES};
 use crate::domain::{DetectionRecord, Post, Progress, ScoredPost, SourceState, Timestamp};
 use crate::model::{Model, Passage};
 use crate::pipeline::{Reader, Reading, Receipt, detected};
 use anyhow::Context as _;
 use judge::Judge;
+use serde::de::DeserializeOwned;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -119,22 +120,11 @@ fn read(
         Some(Ok(line)) => line.bytes.clone(),
         Some(Err(_)) | None => Vec::new(),
     };
-    let wrong = |number: u64| format!("{place}, line {number}: is not what the first line is");
     if serde_json::from_slice::<DetectionRecord>(&first).is_ok() {
-        for line in lines {
-            let line = line?;
-            let record = serde_json::from_slice(&line.bytes).with_context(|| wrong(line.number))?;
-            judge(&record)?;
-        }
-        return Ok(());
+        return each(lines, &place, |record| judge(&record));
     }
     if serde_json::from_slice::<ScoredPost>(&first).is_ok() {
-        for line in lines {
-            let line = line?;
-            let post = serde_json::from_slice(&line.bytes).with_context(|| wrong(line.number))?;
-            tell(&post, judge)?;
-        }
-        return Ok(());
+        return each(lines, &place, |post| tell(&post, judge));
     }
     let dictionary = app::dictionary(config)?;
     let model = Model::open(&config.model)?;
@@ -151,6 +141,20 @@ fn read(
         }
     }
     score(&mut chunk, &model, judge)
+}
+
+/// Decodes lines and takes each.
+fn each<T: DeserializeOwned>(
+    lines: impl Iterator<Item = Result<Line, FileError>>,
+    place: &str,
+    mut take: impl FnMut(T) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    for line in lines {
+        let Line { number, bytes, .. } = line?;
+        let wrong = || format!("{place}, line {number}: is not what the first line is");
+        take(serde_json::from_slice(&bytes).with_context(wrong)?)?;
+    }
+    Ok(())
 }
 
 fn reading(reader: &Reader, post: Post, place: &str, number: u64) -> Reading {

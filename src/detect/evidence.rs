@@ -142,17 +142,11 @@ impl Negatives {
 
     /// Whether at least so many distinct authors (sources, where there is no author) speak in a window.
     pub fn speak(&self, window: SpikeWindow, sources: u32) -> bool {
-        let mut voices: Vec<u64> = Vec::new();
-        let told = self.within(window).map(|negative| negative.voice);
-        for voice in told {
-            if voices.len() >= sources as usize {
-                return true;
-            }
-            if !voices.contains(&voice) {
-                voices.push(voice);
-            }
-        }
-        voices.len() >= sources as usize
+        let mut voices = BTreeSet::new();
+        sources == 0
+            || self
+                .within(window)
+                .any(|n| voices.insert(n.voice) && voices.len() >= sources as usize)
     }
 
     /// Whether the authors in a window look like one: most have names that differ in their digits only.

@@ -131,7 +131,7 @@ pub(super) struct Modern {
     /// Every so manyth layer, from the first, attends to the whole text.
     every: usize,
     /// Tokens that the other layers see, half of them on either side.
-    pub(super) local_attention: usize,
+    local_attention: usize,
     /// Base of the rotations of layers that see the whole text, and of the others.
     pub(super) thetas: [f64; 2],
     /// Whether the head sees the mean of all tokens in place of the first.
@@ -139,6 +139,11 @@ pub(super) struct Modern {
 }
 
 impl Modern {
+    /// Tokens on either side that the other layers see.
+    pub(super) fn window(&self) -> usize {
+        self.local_attention / 2
+    }
+
     /// Whether a layer sees the whole text.
     pub(super) fn is_global(&self, layer: usize) -> bool {
         layer.is_multiple_of(self.every)

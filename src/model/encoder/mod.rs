@@ -99,14 +99,13 @@ impl Encoder {
     }
 
     fn take_modern(weights: &Weights, shape: &Shape, format: Format) -> Result<Self, String> {
-        let modern = &shape.modern;
         let weights = weights.within("model");
         let embeddings = weights.within("embeddings");
         let width = shape.hidden_size;
         let [global, local] = rotations(shape).map(Arc::new);
         let layers = (0..shape.num_hidden_layers).map(|number| {
             let weights = weights.within(&format!("layers.{number}"));
-            ModernLayer::take(&weights, shape, modern, number, [&global, &local], format)
+            ModernLayer::take(&weights, shape, number, [&global, &local], format)
         });
         Ok(Self {
             level: Level::best(),
@@ -240,19 +239,26 @@ fn tables(weights: &Weights, names: &Names, shape: &Shape) -> Result<(Vec<f32>, 
     Ok((table("word", shape.vocab_size)?, positions))
 }
 
+/// Weight, row by row of an output, and bias.
+type Linear = (Vec<f32>, Vec<f32>);
+
+/// Queries with the scale of the scores, 1 / sqrt(width of a head), in them.
+fn scaled((mut weight, mut bias): Linear, head: usize) -> Linear {
+    let scale = 1.0 / (head as f32).sqrt();
+    for number in weight.iter_mut().chain(&mut bias) {
+        *number *= scale;
+    }
+    (weight, bias)
+}
+
 /// Weight and bias of a layer's queries, with the scale of the scores, 1 / sqrt(width of a head), in them.
 fn queries(
     weights: &Weights,
     names: &Names,
     [width, attended, head]: [usize; 3],
-) -> Result<(Vec<f32>, Vec<f32>), String> {
-    let (mut weight, mut bias) =
-        weights.linear(names.attention[0], width, attended, Bias::Given)?;
-    let scale = 1.0 / (head as f32).sqrt();
-    for number in weight.iter_mut().chain(&mut bias) {
-        *number *= scale;
-    }
-    Ok((weight, bias))
+) -> Result<Linear, String> {
+    let queries = weights.linear(names.attention[0], width, attended, Bias::Given)?;
+    Ok(scaled(queries, head))
 }
 
 /// From here on only what is wanted is computed: its rows stand one behind the other.

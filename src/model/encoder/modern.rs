@@ -3,8 +3,8 @@
 //! (Shazeer, 2020, arXiv:2002.05202).
 
 use super::layers::{Norm, epilogue, sized};
-use super::{Memory, Rows};
-use crate::model::folder::{Modern, Shape};
+use super::{Linear, Memory, Rows, scaled};
+use crate::model::folder::Shape;
 use crate::model::kernels::{Epilogue, Format, Heads, Level, Packed, Strided, attention, product};
 use crate::model::weights::{Bias, Weights};
 use std::sync::Arc;
@@ -61,9 +61,6 @@ pub(super) fn rotations(shape: &Shape) -> [Rotation; 2] {
     shape.modern.thetas.map(of)
 }
 
-/// Weight, row by row of an output, and bias.
-pub(super) type Linear = (Vec<f32>, Vec<f32>);
-
 /// The linear layers of a layer, apart from each other.
 pub(super) struct Linears {
     /// The scale of the scores, 1 / sqrt(width of a head), is in here.
@@ -85,12 +82,7 @@ impl Linears {
         let (width, inner) = (shape.hidden_size, shape.intermediate_size);
         let linear =
             |name: &str, inputs, outputs| weights.linear(name, inputs, outputs, Bias::Optional);
-        let (mut all, mut all_bias) = linear("attn.Wqkv", width, 3 * width)?;
-        let scale = 1.0 / ((width / shape.num_attention_heads) as f32).sqrt();
-        let queries = all[..width * width].iter_mut();
-        for number in queries.chain(&mut all_bias[..width]) {
-            *number *= scale;
-        }
+        let all = linear("attn.Wqkv", width, 3 * width)?;
         let both = linear("mlp.Wi", width, 2 * inner)?;
         // One of the layers that stand one below the other in a matrix, with so many outputs each.
         let part = |(weight, bias): (&[f32], &[f32]), outputs: usize, number: usize| {
@@ -100,10 +92,10 @@ impl Linears {
                 bias[number * outputs..][..outputs].to_vec(),
             )
         };
-        let third = |number| part((&all, &all_bias), width, number);
+        let third = |number| part((&all.0, &all.1), width, number);
         let half = |number| part((&both.0, &both.1), inner, number);
         Ok(Self {
-            queries: third(0),
+            queries: scaled(third(0), width / shape.num_attention_heads),
             keys: third(1),
             values: third(2),
             attended: linear("attn.Wo", width, width)?,
@@ -136,16 +128,15 @@ impl ModernLayer {
     pub(super) fn take(
         weights: &Weights,
         shape: &Shape,
-        modern: &Modern,
         number: usize,
         [global, local]: [&Arc<Rotation>; 2],
         format: Format,
     ) -> Result<Self, String> {
-        let is_global = modern.is_global(number);
+        let is_global = shape.modern.is_global(number);
         let heads = Heads {
             count: shape.num_attention_heads,
             width: shape.hidden_size / shape.num_attention_heads,
-            window: (!is_global).then_some(modern.local_attention / 2),
+            window: (!is_global).then(|| shape.modern.window()),
         };
         let linears = Linears::take(weights, shape)?;
         let packed = |(weight, bias): Linear| {

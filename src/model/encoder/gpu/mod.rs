@@ -79,14 +79,14 @@ impl GpuEncoder {
         shape: &Shape,
         upload: Upload,
     ) -> std::result::Result<Self, String> {
-        let (modern, weights) = (&shape.modern, weights.within("model"));
+        let weights = weights.within("model");
         let embeddings = weights.within("embeddings");
         let sizes = [shape.vocab_size, shape.hidden_size];
         let [global, local] = rotations(shape).map(|rotation| Turns::take(&rotation, upload));
         let (global, local) = (global?, local?);
         let layers = (0..shape.num_hidden_layers).map(|number| {
             let weights = weights.within(&format!("layers.{number}"));
-            ModernLayer::take(&weights, shape, modern, number, [&global, &local], upload)
+            ModernLayer::take(&weights, shape, number, [&global, &local], upload)
         });
         let norm = |weights: &Weights| upload.norm(weights, shape, Bias::Optional);
         Ok(Self {
@@ -97,7 +97,7 @@ impl GpuEncoder {
                 layers.collect::<std::result::Result<_, _>>()?,
                 norm(&weights.within("final_norm"))?,
             ),
-            window: Some(modern.local_attention / 2),
+            window: Some(shape.modern.window()),
             device: upload.device.clone(),
         })
     }

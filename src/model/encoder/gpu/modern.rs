@@ -3,7 +3,7 @@
 use super::super::modern::{Linears, Rotation};
 use super::groups::{Group, Sight};
 use super::layers::{Linear, Norm, Upload, activate};
-use crate::model::folder::{Activation, Modern, Shape};
+use crate::model::folder::{Activation, Shape};
 use crate::model::weights::{Bias, Weights};
 use candle_core::{Result, Tensor};
 use candle_nn::rotary_emb::rope;
@@ -51,14 +51,13 @@ impl ModernLayer {
     pub(super) fn take(
         weights: &Weights,
         shape: &Shape,
-        modern: &Modern,
         number: usize,
         [global, local]: [&Turns; 2],
         upload: Upload,
     ) -> std::result::Result<Self, String> {
         let linears = Linears::take(weights, shape)?;
         let norm = |name: &str| upload.norm(&weights.within(name), shape, Bias::Optional);
-        let (sight, turns) = match modern.is_global(number) {
+        let (sight, turns) = match shape.modern.is_global(number) {
             true => (Sight::All, global),
             false => (Sight::Window, local),
         };
