@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Average models that were trained from the same one
 ///
 /// The mean of the weights of models trained with other seeds or data is mostly better than each of them. Its
-/// temperatures are fitted anew, on what training holds back of the --train files.
+/// calibration is fitted anew, on what training holds back of the --train files.
 #[derive(Debug, clap::Args)]
 pub(super) struct AverageModels {
     /// Folders of the models
@@ -65,10 +65,7 @@ pub(super) fn run(args: &AverageModels) -> anyhow::Result<()> {
     };
     let (calibration, report) = average.go()?;
     println!("{report}");
-    println!(
-        "temperatures {:.3} for documents, {:.3} for entities",
-        calibration.document_temperature, calibration.entity_temperature
-    );
+    println!("{calibration}");
     println!("written to {}", args.out.display());
     Ok(())
 }

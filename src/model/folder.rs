@@ -1,5 +1,6 @@
 //! A Hugging Face folder with a BERT sequence classifier, read and checked.
 
+use super::calibration::Scaling;
 use super::{Calibration, ModelError};
 use crate::domain::{Label, hexadecimal};
 use serde::{Deserialize, Serialize};
@@ -386,8 +387,9 @@ fn parse(json: &[u8]) -> Result<Description, String> {
     let WithOwn { squall: own } = serde_json::from_slice(json).map_err(fetch)?;
     if !own.calibration.is_usable() {
         return Err(format!(
-            "squall is {:?}: temperatures must be above 0: train the model again",
-            own.calibration
+            "squall is {:?}: temperatures must be above 0, sharpness from 0 to {}: train the model again",
+            own.calibration,
+            Scaling::SHARPEST
         ));
     }
     let whole = LayerShape {

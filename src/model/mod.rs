@@ -23,7 +23,7 @@ pub(crate) mod weights;
 pub(crate) mod workers;
 
 pub use cache::{Cache, Lookups};
-pub use calibration::Calibration;
+pub use calibration::{Calibration, Scaling};
 pub use error::ModelError;
 pub use folder::LayerShape;
 pub(crate) use folder::{FILES, layers};
@@ -134,10 +134,10 @@ impl Model {
     /// # Errors
     /// As for [`Model::logits`].
     pub fn classify(&self, texts: &[Tokens]) -> Result<Vec<Sentiment>, ModelError> {
-        let temperature = self.calibration.document_temperature;
+        let scaling = self.calibration.document();
         let logits = self.logits(texts)?.into_iter();
         Ok(logits
-            .map(|logits| self.sentiment(logits, temperature))
+            .map(|logits| self.sentiment(logits, scaling))
             .collect())
     }
 
@@ -146,20 +146,18 @@ impl Model {
     /// # Errors
     /// As for [`Model::logits`].
     pub fn score(&self, passages: &[Passage]) -> Result<Vec<Scored>, ModelError> {
-        let Calibration {
-            document_temperature,
-            entity_temperature,
-        } = self.calibration;
+        let document = self.calibration.document();
+        let entity = match self.entity {
+            Some(_) => self.calibration.entity(),
+            None => document,
+        };
         let logits = self.passage_logits(passages)?.into_iter();
         let scored = logits.map(|logits| Scored {
-            document: self.sentiment(logits.document, document_temperature),
+            document: self.sentiment(logits.document, document),
             entities: logits
                 .entities
                 .into_iter()
-                .map(|logits| match self.entity {
-                    Some(_) => self.sentiment(logits, entity_temperature),
-                    None => self.sentiment(logits, document_temperature),
-                })
+                .map(|logits| self.sentiment(logits, entity))
                 .collect(),
         });
         Ok(scored.collect())
@@ -264,8 +262,8 @@ impl Model {
         Ok(passages.iter().zip(documents).map(one).collect())
     }
 
-    fn sentiment(&self, logits: [f32; 3], temperature: f32) -> Sentiment {
-        (self.probabilities)(logits.map(|logit| logit / temperature))
+    fn sentiment(&self, logits: [f32; 3], scaling: Scaling) -> Sentiment {
+        (self.probabilities)(scaling.apply(logits))
     }
 
     fn knows(&self, passage: &Passage) -> bool {

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub struct Average {
     /// Folders of the models, two at least.
     pub models: Vec<PathBuf>,
-    /// The files they were trained on: the temperatures are fitted on what training holds back of them.
+    /// The files they were trained on: the calibration is fitted on what training holds back of them.
     pub train: Vec<Source>,
     /// Files the mean is judged by.
     pub dev: Vec<PathBuf>,
@@ -37,7 +37,7 @@ pub struct Average {
 }
 
 impl Average {
-    /// Writes the mean, and returns its temperatures and figures on the dev files.
+    /// Writes the mean, and returns its calibration and figures on the dev files.
     ///
     /// # Errors
     /// When the models are not of one shape, vocabulary and kind, when data are bad, or a file cannot be written.
@@ -70,13 +70,15 @@ impl Average {
             &first.tokenizer(self.max_tokens)?,
             &self.data,
         )?;
-        let calibration = answer(&first.shape, &weights, &data.calibration)?.temperatures();
+        let held_back = |weights: &[Tensor]| answer(&first.shape, weights, &data.calibration);
+        let temperatures = held_back(&weights)?.temperatures();
         lean(
             &first.shape,
             &mut weights,
-            &calibration,
+            temperatures,
             self.missed_costs.ln(),
         )?;
+        let calibration = held_back(&weights)?.calibration();
         let report = answer(&first.shape, &weights, &data.dev)?.report("mean", &calibration);
         std::fs::create_dir_all(&self.out).map_err(TrainError::file(&self.out))?;
         first.write(&self.out, &weights, &calibration, self.storage)?;
@@ -99,13 +101,13 @@ fn mean(bases: &[Base]) -> candle_core::Result<Vec<Tensor>> {
 fn lean(
     shape: &Shape,
     weights: &mut [Tensor],
-    calibration: &Calibration,
+    [document, entity]: [f32; 2],
     ln_odds: f64,
 ) -> candle_core::Result<()> {
     for (weight, tensor) in shape.weights().iter().zip(weights) {
         let temperature = match weight.name.as_str() {
-            "classifier.bias" => calibration.document_temperature,
-            "entity.classifier.bias" => calibration.entity_temperature,
+            "classifier.bias" => document,
+            "entity.classifier.bias" => entity,
             _ => continue,
         };
         let more = (f64::from(temperature) * ln_odds) as f32;

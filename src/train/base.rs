@@ -114,7 +114,7 @@ impl Base {
         }
     }
 
-    /// The temperatures of its probabilities, where they were fitted.
+    /// How its logits become probabilities, where that was fitted.
     pub fn calibration(&self) -> Calibration {
         let squall = self.config.get("squall").cloned().unwrap_or_default();
         serde_json::from_value(squall).unwrap_or_default()

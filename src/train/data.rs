@@ -106,7 +106,7 @@ pub struct Notes {
 pub struct Data {
     /// What to learn from.
     pub lessons: Vec<Lesson>,
-    /// Held back from training, to fit temperatures.
+    /// Held back from training, to fit the calibration.
     pub calibration: Vec<Question>,
     /// What to be judged by.
     pub dev: Vec<Question>,

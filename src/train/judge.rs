@@ -1,11 +1,11 @@
-//! How well weights in training answer questions, and which temperatures make their probabilities honest.
+//! How well weights in training answer questions, and what makes their probabilities honest.
 
 use super::data::Question;
 use super::evaluation::{Agreement, EntityScores, Judged, Report, Scores};
 use super::network::{self, Batch, Shape};
 use crate::domain::Label;
 use crate::model::calibration::sentiment;
-use crate::model::{Calibration, workers};
+use crate::model::{Calibration, Scaling, workers};
 use candle_core::{Result, Tensor};
 
 /// Tokens scored together, if no single text is longer.
@@ -79,11 +79,11 @@ pub fn answer(shape: &Shape, weights: &[Tensor], questions: &[Question]) -> Resu
 impl Answers {
     /// How good they are.
     pub fn report(&self, model: &str, calibration: &Calibration) -> Report {
-        let judged = |answers: &[Answered], temperature| -> Vec<Judged> {
-            let one = |(label, logits): &Answered| (*label, sentiment(*logits, temperature));
+        let judged = |answers: &[Answered], scaling| -> Vec<Judged> {
+            let one = |(label, logits): &Answered| (*label, sentiment(*logits, scaling));
             answers.iter().map(one).collect()
         };
-        let entities = judged(&self.entities, calibration.entity_temperature);
+        let entities = judged(&self.entities, calibration.entity());
         let disagreeing: Vec<Judged> = entities
             .iter()
             .zip(&self.conflicting)
@@ -91,7 +91,7 @@ impl Answers {
             .collect();
         Report {
             model: model.to_owned(),
-            documents: Scores::of(&judged(&self.documents, calibration.document_temperature)),
+            documents: Scores::of(&judged(&self.documents, calibration.document())),
             entities: Scores::of(&entities).map(|all| EntityScores {
                 all,
                 conflicting: Agreement::of(&disagreeing),
@@ -99,12 +99,14 @@ impl Answers {
         }
     }
 
-    /// The temperatures under which these answers are most probable; 1 where there are fewer than 50.
-    pub fn temperatures(&self) -> Calibration {
-        Calibration {
-            document_temperature: temperature(&self.documents),
-            entity_temperature: temperature(&self.entities),
-        }
+    /// The temperatures of documents and of entities under which these answers are most probable; 1 where there are fewer than 50.
+    pub fn temperatures(&self) -> [f32; 2] {
+        [&self.documents, &self.entities].map(|answers| temperature(answers, 0.0))
+    }
+
+    /// How logits are to be scaled so that these answers are most probable; not at all where there are fewer than 50.
+    pub fn calibration(&self) -> Calibration {
+        Calibration::of(scaling(&self.documents), scaling(&self.entities))
     }
 }
 
@@ -116,34 +118,64 @@ pub fn merit(report: &Report) -> f64 {
     both.iter().sum::<f64>() / both.len().max(1) as f64
 }
 
-/// Fewer answers tell nothing of a temperature.
+/// Fewer answers tell nothing of how sure one may be.
 const FEWEST: usize = 50;
+/// How far apart values of sharpness are that are tried.
+const SHARPNESS: f32 = 0.05;
 
-fn temperature(answers: &[Answered]) -> f32 {
+/// What sharpness is taken to deviate from 0 before answers are seen: texts of another kind than these are not made less sure for little.
+const DEVIATION: f64 = 0.5;
+
+/// The most probable scaling, given these answers.
+fn scaling(answers: &[Answered]) -> Scaling {
+    if answers.len() < FEWEST {
+        return Scaling::NONE;
+    }
+    let tried = (0..=(Scaling::SHARPEST / SHARPNESS) as usize).map(|step| {
+        let sharpness = step as f32 * SHARPNESS;
+        let temperature = temperature(answers, sharpness);
+        let scaling = Scaling {
+            temperature,
+            sharpness,
+        };
+        let improbable = (f64::from(sharpness) / DEVIATION).powi(2) / 2.0;
+        (surprise(answers, scaling) + improbable, scaling)
+    });
+    tried
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or(Scaling::NONE, |(_, best)| best)
+}
+
+/// The best temperature at a sharpness. The surprise has one minimum over it, so cutting a bracket by thirds finds it.
+fn temperature(answers: &[Answered], sharpness: f32) -> f32 {
     if answers.len() < FEWEST {
         return 1.0;
     }
-    let surprise = |log_temperature: f64| -> f64 {
-        let temperature = log_temperature.exp();
-        let one = |(label, logits): &Answered| {
-            let logits = logits.map(|logit| f64::from(logit) / temperature);
-            let highest = logits.into_iter().fold(f64::MIN, f64::max);
-            let sum: f64 = logits.iter().map(|logit| (logit - highest).exp()).sum();
-            sum.ln() + highest - logits[*label as usize]
-        };
-        answers.iter().map(one).sum()
+    let at = |ln_temperature: f64| Scaling {
+        temperature: ln_temperature.exp() as f32,
+        sharpness,
     };
-    // The surprise has one minimum over the temperature, so halving a bracket by thirds finds it.
-    let (mut low, mut high) = ((0.05f64).ln(), (20f64).ln());
-    for _ in 0..60 {
+    let (mut low, mut high) = ((0.05f64).ln(), (200f64).ln());
+    for _ in 0..40 {
         let (left, right) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
-        if surprise(left) < surprise(right) {
+        if surprise(answers, at(left)) < surprise(answers, at(right)) {
             high = right;
         } else {
             low = left;
         }
     }
-    ((low + high) / 2.0).exp() as f32
+    at((low + high) / 2.0).temperature
+}
+
+/// Minus the logarithm of the answers' probability.
+fn surprise(answers: &[Answered], scaling: Scaling) -> f64 {
+    let one = |(label, logits): &Answered| {
+        let logits = scaling.apply(*logits).map(f64::from);
+        let highest = logits.into_iter().fold(f64::MIN, f64::max);
+        let sum: f64 = logits.iter().map(|logit| (logit - highest).exp()).sum();
+        sum.ln() + highest - logits[*label as usize]
+    };
+    answers.iter().map(one).sum()
 }
 
 #[cfg(test)]
@@ -151,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_temperature_makes_boasts_honest() {
+    fn scaling_makes_boasts_honest() {
         // 80 % of the answers are right; the logits claim 98 %.
         let answers: Vec<Answered> = (0..1000)
             .map(|i| {
@@ -163,13 +195,41 @@ mod tests {
                 (label, [0.0, 0.0, 4.6])
             })
             .collect();
-        let temperature = temperature(&answers);
-        let honest = sentiment([0.0, 0.0, 4.6], temperature);
+        let fitted = scaling(&answers);
+        let honest = sentiment([0.0, 0.0, 4.6], fitted);
         assert!(
             (honest.positive - 0.8).abs() < 0.01,
-            "{honest:?} at {temperature}"
+            "{honest:?} at {fitted:?}"
         );
-        assert_eq!(super::temperature(&answers[..10]), 1.0);
+        assert_eq!(scaling(&answers[..10]), Scaling::NONE);
+    }
+
+    #[test]
+    fn doubtful_and_firm_answers_are_both_made_honest() {
+        // A margin of 1 is right in 60 %, one of 2 in 97 %: no temperature gives both.
+        let answers: Vec<Answered> = (0..2000)
+            .map(|i| {
+                let (margin, of_hundred) = if i % 2 == 0 { (1.0, 60) } else { (2.0, 97) };
+                let right = i / 2 % 100 < of_hundred;
+                let label = if right {
+                    Label::Positive
+                } else {
+                    Label::Neutral
+                };
+                (label, [-9.0, 0.0, margin])
+            })
+            .collect();
+        let fitted = scaling(&answers);
+        for (margin, honest) in [(1.0, 0.60), (2.0, 0.97)] {
+            let said = sentiment([-9.0, 0.0, margin], fitted).positive;
+            assert!((said - honest).abs() < 0.08, "{said} {honest} {fitted:?}");
+        }
+        let plain = Scaling {
+            temperature: temperature(&answers, 0.0),
+            sharpness: 0.0,
+        };
+        let doubtful = sentiment([-9.0, 0.0, 1.0], plain).positive;
+        assert!(doubtful > 0.70, "{doubtful}");
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Run {
     pub dropout: f32,
     /// Share of probability spread over all classes.
     pub smoothing: f32,
+    /// How much it counts that two passes over a text agree; 0 makes one pass only.
+    pub consistency: f32,
     /// Decides order, dropout and how new weights begin.
     pub seed: u64,
     /// Judgements an epoch.
@@ -106,7 +108,7 @@ pub struct Outcome {
     pub steps: usize,
     /// Seconds spent, pauses left out.
     pub seconds: f64,
-    /// Temperatures fitted on the texts held back.
+    /// What was fitted on the texts held back.
     pub calibration: Calibration,
     /// The figures of the model that was written, on the dev files.
     pub report: Report,
@@ -177,7 +179,7 @@ impl Run {
             "method": format!("{:?}", self.method), "epochs": self.epochs, "batch": self.batch,
             "max_tokens": self.max_tokens, "rate": self.rates.encoder, "head_rate": self.rates.heads,
             "weight_decay": self.rates.decay, "longest_gradient": self.rates.longest_gradient,
-            "warm_up": self.warm_up, "dropout": self.dropout, "smoothing": self.smoothing,
+            "warm_up": self.warm_up, "dropout": self.dropout, "smoothing": self.smoothing, "consistency": self.consistency,
             "seed": self.seed, "judgements": self.judgements, "patience": self.patience,
             "half": self.storage == Storage::Half, "threads": self.shards(), "data": data.notes,
         })
@@ -270,7 +272,10 @@ impl State<'_> {
     fn step(&mut self, texts: &[usize]) -> Result<f32, TrainError> {
         let number = self.progress.step + 1;
         let lessons: Vec<&Lesson> = texts.iter().map(|&text| &self.data.lessons[text]).collect();
-        let batches = share(&lessons, self.run.shards());
+        let mut batches = share(&lessons, self.run.shards());
+        if self.run.consistency > 0.0 {
+            batches = batches.into_iter().map(Batch::doubled).collect();
+        }
         let weights = self.learner.weights()?;
         let numbered: Vec<(u32, Batch)> = (0..).zip(batches).collect();
         let taught = workers::map(&numbered, |(shard, batch)| {
@@ -281,6 +286,7 @@ impl State<'_> {
                 dropout: self.run.dropout,
                 seed: seed ^ self.run.seed as u32,
                 smoothing: self.run.smoothing,
+                consistency: self.run.consistency,
             };
             network::learn(&self.base.shape, &weights, batch, pass)
         });
@@ -379,11 +385,11 @@ impl State<'_> {
         self.folder.join("best.safetensors")
     }
 
-    /// Fits temperatures, writes the model and what the run was, and clears the checkpoints.
+    /// Fits the calibration, writes the model and what the run was, and clears the checkpoints.
     fn finish(self, description: serde_json::Value) -> Result<Outcome, TrainError> {
         let weights = self.best()?;
         let shape = &self.base.shape;
-        let calibration = answer(shape, &weights, &self.data.calibration)?.temperatures();
+        let calibration = answer(shape, &weights, &self.data.calibration)?.calibration();
         let (out, storage) = (&self.run.out, self.run.storage);
         self.base.write(out, &weights, &calibration, storage)?;
         let report = answer(shape, &weights, &self.data.dev)?.report("best", &calibration);

@@ -64,6 +64,7 @@ impl Layer {
             count: layer.heads,
             width: width / shape.num_attention_heads,
             window: None,
+            exact: format == Format::F32,
         };
         let attended = heads.count * heads.width;
         let [_, key, value] = names.attention;

@@ -137,6 +137,7 @@ impl ModernLayer {
             count: shape.num_attention_heads,
             width: shape.hidden_size / shape.num_attention_heads,
             window: (!is_global).then(|| shape.modern.window()),
+            exact: format == Format::F32,
         };
         let linears = Linears::take(weights, shape)?;
         let packed = |(weight, bias): Linear| {

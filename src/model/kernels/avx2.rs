@@ -33,6 +33,7 @@ macro_rules! avx2 {
 impl Lanes for Avx2 {
     const N: usize = 8;
     const ROWS: usize = 4;
+    const HALVES: bool = false;
     type F = __m256;
     type W = __m256i;
 

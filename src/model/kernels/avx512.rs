@@ -1,6 +1,6 @@
 //! [`Lanes`] in AVX-512: sixteen numbers at once, with the byte products of VNNI and, where there are, those of BF16.
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, pair_halves};
 use std::arch::x86_64::*;
 
 /// The proof that this processor has AVX-512 F, BW, DQ, VL and VNNI, and BF16 if the parameter says so. Only this file
@@ -38,6 +38,17 @@ macro_rules! avx512 {
     };
 }
 
+/// Takes sixteen halves and sixteen behind them in turn.
+const ALTERNATE: [u16; 32] = {
+    let mut order = [0; 32];
+    let mut place = 0;
+    while place < 32 {
+        order[place] = (place / 2 + 16 * (place % 2)) as u16;
+        place += 1;
+    }
+    order
+};
+
 /// A mask of the first `length` lanes.
 #[inline(always)]
 fn first(length: usize) -> __mmask16 {
@@ -47,6 +58,7 @@ fn first(length: usize) -> __mmask16 {
 impl<const BF16: bool> Lanes for Avx512<BF16> {
     const N: usize = 16;
     const ROWS: usize = 14;
+    const HALVES: bool = BF16;
     type F = __m512;
     type W = __m512i;
 
@@ -233,5 +245,17 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
             Some(to) => *to = halves,
             None => to.copy_from_slice(&halves[..to.len()]),
         }
+    }
+    #[inline(always)]
+    fn pair_halves(self, first: __m512, second: __m512) -> __m512i {
+        if BF16 {
+            // SAFETY: with BF16 `self` is the proof of the first instruction too, whose result is 512 bits by another name.
+            return unsafe {
+                let apart =
+                    std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first));
+                _mm512_permutexvar_epi16(_mm512_loadu_si512(ALTERNATE.as_ptr().cast()), apart)
+            };
+        }
+        pair_halves(self, first, second)
     }
 }

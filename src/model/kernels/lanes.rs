@@ -1,5 +1,20 @@
 //! The vectors that kernels are written over.
 
+/// A word of two bf16.
+fn pair(first: u16, second: u16) -> u32 {
+    u32::from(first) | u32::from(second) << 16
+}
+
+/// [`Lanes::pair_halves`] where no instruction does it.
+#[inline(always)]
+pub(super) fn pair_halves<L: Lanes>(lanes: L, first: L::F, second: L::F) -> L::W {
+    let (mut low, mut high) = ([0; 16], [0; 16]);
+    lanes.store_halves(first, &mut low[..L::N]);
+    lanes.store_halves(second, &mut high[..L::N]);
+    let words: [u32; 16] = std::array::from_fn(|lane| pair(low[lane], high[lane]));
+    lanes.load_words(&words)
+}
+
 /// A vector unit: `N` numbers of 32 bits are worked on at once. A value of an implementing type is the proof that the
 /// processor has the instructions, so the methods are safe to call.
 pub(in crate::model) trait Lanes: Copy {
@@ -7,6 +22,8 @@ pub(in crate::model) trait Lanes: Copy {
     const N: usize;
     /// Rows of a tile in a matrix product, so that its sums fit the registers; see `product.rs`.
     const ROWS: usize;
+    /// Whether products of bf16 are instructions of their own, and so faster than those of f32.
+    const HALVES: bool;
     /// A vector of f32.
     type F: Copy;
     /// A vector of 32-bit words: integers, pairs of bf16 or quadruples of bytes.
@@ -70,6 +87,11 @@ pub(in crate::model) trait Lanes: Copy {
     fn store_bytes(self, a: Self::F, to: &mut [u8]);
     /// Numbers as bf16, to the nearest, ties to even: as many as the slice has room for, up to `N`.
     fn store_halves(self, a: Self::F, to: &mut [u16]);
+    /// Two numbers of each lane as a word of two bf16, the first in the lower half.
+    #[inline(always)]
+    fn pair_halves(self, first: Self::F, second: Self::F) -> Self::W {
+        pair_halves(self, first, second)
+    }
 
     /// e to the power of `a`, for `a` from -87 to 88; smaller ones give what -87 gives. Relative error below 3e-7.
     #[inline(always)]

@@ -27,6 +27,7 @@ pub(super) fn half(value: f32) -> u16 {
 impl Lanes for Plain {
     const N: usize = N;
     const ROWS: usize = 2;
+    const HALVES: bool = false;
     type F = [f32; N];
     type W = [u32; N];
 

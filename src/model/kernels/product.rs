@@ -211,7 +211,7 @@ fn product_with<L: Lanes>(
 }
 
 const INT8: u8 = 0;
-const BF16: u8 = 1;
+pub(super) const BF16: u8 = 1;
 pub(super) const F32: u8 = 2;
 
 #[inline(always)]

@@ -120,7 +120,9 @@ proptest! {
                 for (&x, got) in stored.iter().zip(multiply(level, Format::F32, epilogue, &case)) {
                     let right = expected(f64::from(x));
                     let error = (f64::from(got) - right).abs();
-                    prop_assert!(error <= 1e-5 * right.abs().max(1.0), "{epilogue:?} {x}: {got} {right}");
+                    // The bound that `Lanes::gelu` states: by what goes in.
+                    let most = 1e-5 * f64::from(x.abs().max(1.0));
+                    prop_assert!(error <= most, "{epilogue:?} {x}: {got} {right}");
                 }
             }
         }
@@ -148,13 +150,15 @@ proptest! {
     #[test]
     fn attention_is_the_mean_weighted_by_softmax(
         length in 1usize..80, asked in 1usize..80, count in 1usize..3, width in 1usize..70,
-        window in proptest::option::of(0usize..90), values in matrix(80, 3 * 2 * 70, 2.0)
+        window in proptest::option::of(0usize..90), exact in any::<bool>(), values in matrix(80, 3 * 2 * 70, 2.0)
     ) {
-        let heads = Heads { count, width, window };
+        let heads = Heads { count, width, window, exact };
         let all_keys = Heads { window: None, ..heads };
         let row = count * width;
         let asked = asked.min(length);
-        let all = &values[..length * 3 * row];
+        // What bf16 has room for, so that only weights and sums are rounded.
+        let rounded = |x: &f32| f32::from_bits(u32::from(plain::half(*x)) << 16);
+        let all = &values[..length * 3 * row].iter().map(rounded).collect::<Vec<_>>()[..];
         let part = |from: usize| Strided { values: &all[from * row..], stride: 3 * row };
         for level in Level::all() {
             let mut out = vec![0.0; asked * row];
@@ -176,7 +180,10 @@ proptest! {
                     for number in 0..width {
                         let right = (0..length).map(|key| weights[key] * f64::from(vector(key, 2)[number])).sum::<f64>() / sum;
                         let got = f64::from(out[query * row + head * width + number]);
-                        prop_assert!((got - right).abs() < 1e-4, "{} {got} {right}", level.name());
+                        // A weight in bf16 is off by 1 in 512 at most, and a mean of values up to 2 so by as much of 2.
+                        let halves = !exact && level.name().ends_with("BF16");
+                        let most = if !halves { 1e-4 } else { 2.0 * 2.0 / 512.0 };
+                        prop_assert!((got - right).abs() < most, "{} {got} {right}", level.name());
                     }
                 }
             }

@@ -61,6 +61,27 @@ impl Batch {
         }
     }
 
+    /// Every text a second time, behind all of them; each target counts half.
+    pub fn doubled(mut self) -> Self {
+        let tokens = self.ids.len();
+        self.ids.extend_from_within(..);
+        self.positions.extend_from_within(..);
+        self.lengths.extend_from_within(..);
+        let behind = |&start: &usize| start + tokens;
+        let documents: Vec<usize> = self.documents.iter().map(behind).collect();
+        self.documents.extend(documents);
+        let entity = |(start, names): &(usize, Vec<usize>)| {
+            (start + tokens, names.iter().map(behind).collect())
+        };
+        let entities: Vec<_> = self.entities.iter().map(entity).collect();
+        self.entities.extend(entities);
+        for targets in [&mut self.document_targets, &mut self.entity_targets] {
+            targets.iter_mut().for_each(|target| target.weight *= 0.5);
+            targets.extend_from_within(..);
+        }
+        self
+    }
+
     fn place(&mut self, passage: &Passage) -> usize {
         let start = self.ids.len();
         self.ids.extend_from_slice(&passage.tokens.0);

@@ -70,7 +70,7 @@ pub(super) fn learn(
     let dropout = pass.dropout();
     let hidden = encode(shape, &tensors, batch, dropout, &words)?;
     let logits = heads::logits(&hidden, head_weights(&tensors), batch, dropout)?;
-    let loss = heads::loss(&logits, batch, pass.smoothing)?;
+    let loss = heads::loss(&logits, batch, pass)?;
     let gradients = loss.backward()?;
     let gradients = tensors
         .iter()

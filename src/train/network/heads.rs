@@ -4,6 +4,7 @@
 //! linear layer. An entity's is the same over the mean of its name's tokens beside the first token, so that one pass
 //! serves every entity of a text.
 
+use super::Pass;
 use super::batch::{Batch, Target};
 use crate::train::kernels::dropout::Dropout;
 use candle_core::{D, Device, Result, Tensor};
@@ -74,10 +75,10 @@ pub(super) fn mask(shape: (usize, usize), dropout: Dropout, device: &Device) -> 
     Tensor::from_vec(factors.collect::<Vec<f32>>(), shape, device)
 }
 
-/// Cross entropy with smoothed targets, weighted and summed.
-pub(super) fn loss(logits: &Logits, batch: &Batch, smoothing: f32) -> Result<Tensor> {
-    let documents = cross_entropy(&logits.documents, &batch.document_targets, smoothing)?;
-    let entities = cross_entropy(&logits.entities, &batch.entity_targets, smoothing)?;
+/// Cross entropy with smoothed targets, weighted and summed, and how far the halves of a doubled batch are apart.
+pub(super) fn loss(logits: &Logits, batch: &Batch, pass: Pass) -> Result<Tensor> {
+    let documents = surprise(&logits.documents, &batch.document_targets, pass)?;
+    let entities = surprise(&logits.entities, &batch.entity_targets, pass)?;
     match (documents, entities) {
         (Some(documents), Some(entities)) => documents + entities,
         (Some(one), None) | (None, Some(one)) => Ok(one),
@@ -85,14 +86,20 @@ pub(super) fn loss(logits: &Logits, batch: &Batch, smoothing: f32) -> Result<Ten
     }
 }
 
-fn cross_entropy(
-    logits: &Option<Tensor>,
-    targets: &[Target],
-    smoothing: f32,
-) -> Result<Option<Tensor>> {
+fn surprise(logits: &Option<Tensor>, targets: &[Target], pass: Pass) -> Result<Option<Tensor>> {
     let Some(logits) = logits else {
         return Ok(None);
     };
+    let known = log_softmax(logits, D::Minus1)?;
+    let loss = cross_entropy(&known, targets, pass.smoothing)?;
+    if pass.consistency > 0.0 {
+        let apart = (divergence(&known, targets)? * f64::from(pass.consistency))?;
+        return (loss + apart).map(Some);
+    }
+    Ok(Some(loss))
+}
+
+fn cross_entropy(known: &Tensor, targets: &[Target], smoothing: f32) -> Result<Tensor> {
     let mut values = Vec::with_capacity(targets.len() * 3);
     for target in targets {
         for class in 0..3 {
@@ -100,7 +107,17 @@ fn cross_entropy(
             values.push(target.weight * (own * (1.0 - smoothing) + smoothing / 3.0));
         }
     }
-    let targets = Tensor::from_vec(values, (targets.len(), 3), logits.device())?;
-    let surprise = log_softmax(logits, D::Minus1)?;
-    (targets * surprise)?.sum_all()?.neg().map(Some)
+    let targets = Tensor::from_vec(values, (targets.len(), 3), known.device())?;
+    (targets * known)?.sum_all()?.neg()
+}
+
+/// The mean of both Kullback-Leibler divergences between the halves of a doubled batch, weighted by the targets and summed.
+/// `known` are logarithms of probabilities, [targets, 3].
+fn divergence(known: &Tensor, targets: &[Target]) -> Result<Tensor> {
+    let half = targets.len() / 2;
+    let (first, second) = (known.narrow(0, 0, half)?, known.narrow(0, half, half)?);
+    let apart = ((first.exp()? - second.exp()?)? * (first - second)?)?.sum(D::Minus1)?;
+    // A doubled target has half its weight, and so has the mean of two divergences.
+    let weights: Vec<f32> = targets[..half].iter().map(|target| target.weight).collect();
+    (apart * Tensor::new(weights, known.device())?)?.sum_all()
 }

@@ -134,6 +134,10 @@ pub struct Pass {
     pub seed: u32,
     /// Share of a target's probability that is spread over all classes (Szegedy et al., 2016).
     pub smoothing: f32,
+    /// Above 0 the batch has been doubled, and what both halves answer for the same text, between which only what is dropped
+    /// differs, is drawn together: the mean of the two Kullback-Leibler divergences times this is added to the cross entropy
+    /// (R-Drop: Liang et al., 2021, arXiv:2106.14448).
+    pub consistency: f32,
 }
 
 impl Pass {
@@ -186,7 +190,7 @@ fn learn_fused(shape: &Shape, weights: &[Tensor], batch: &Batch, pass: Pass) -> 
         .collect::<Result<Vec<_>>>()?;
     let tensors: Vec<Tensor> = head.iter().map(|var| var.as_tensor().clone()).collect();
     let logits = heads::logits(&hidden, &tensors, batch, dropout)?;
-    let loss = heads::loss(&logits, batch, pass.smoothing)?;
+    let loss = heads::loss(&logits, batch, pass)?;
     let gradients = loss.backward()?;
     let of = |tensor: &Tensor| match gradients.get(tensor) {
         Some(gradient) => gradient.contiguous(),

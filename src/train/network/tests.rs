@@ -72,14 +72,19 @@ fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
 
 #[test]
 fn fused_gradients_are_those_of_automatic_differentiation() {
-    let (shape, batch) = (shape(), batch());
+    let shape = shape();
     let weights = random(&shape);
-    for dropout in [0.0, 0.3] {
+    for (dropout, consistency) in [(0.0, 0.0), (0.3, 0.0), (0.3, 2.0)] {
         let pass = Pass {
             dropout,
             seed: 5,
             smoothing: 0.1,
+            consistency,
         };
+        let mut batch = batch();
+        if consistency > 0.0 {
+            batch = batch.doubled();
+        }
         let fused = learn_fused(&shape, &weights, &batch, pass).unwrap();
         let composed = composed::learn(&shape, &weights, &batch, pass).unwrap();
         assert!((fused.loss - composed.loss).abs() < 1e-4, "{}", fused.loss);
@@ -128,6 +133,56 @@ fn a_text_alone_has_the_logits_it_has_in_company() {
     }
 }
 
+/// A doubled batch without dropout has two halves that agree, and teaches what the batch does; with dropout the divergence is added,
+/// here worked out from the logits of both halves.
+#[test]
+fn halves_that_disagree_are_drawn_together() {
+    let shape = shape();
+    let weights = random(&shape);
+    let loss = |batch: &Batch, dropout, consistency| {
+        let pass = Pass {
+            dropout,
+            seed: 3,
+            smoothing: 0.1,
+            consistency,
+        };
+        learn(&shape, &weights, batch, pass).unwrap().loss
+    };
+    let doubled = batch().doubled();
+    let difference = loss(&doubled, 0.0, 5.0) - loss(&batch(), 0.0, 0.0);
+    assert!(difference.abs() < 1e-4, "{difference}");
+
+    let dropout = Dropout::new(0.3, 3);
+    let hidden = composed::hidden(&shape, &weights, &doubled, dropout).unwrap();
+    let logits = heads::logits(&hidden, head_weights(&weights), &doubled, dropout).unwrap();
+    let mut expected = 0.0;
+    let weighted = [
+        (rows(&logits.documents).unwrap(), vec![0.5, 1.0]),
+        (rows(&logits.entities).unwrap(), vec![1.0, 0.2, 1.0]),
+    ];
+    for (logits, weights) in weighted {
+        let probabilities: Vec<[f32; 3]> = logits.iter().map(|row| softmax(*row)).collect();
+        let (first, second) = probabilities.split_at(weights.len());
+        for ((p, q), weight) in first.iter().zip(second).zip(weights) {
+            let divergence = |p: &[f32; 3], q: &[f32; 3]| -> f32 {
+                p.iter().zip(q).map(|(p, q)| p * (p / q).ln()).sum()
+            };
+            expected += weight * (divergence(p, q) + divergence(q, p)) / 2.0;
+        }
+    }
+    let added = loss(&doubled, 0.3, 2.0) - loss(&doubled, 0.3, 0.0);
+    assert!(
+        expected > 0.01 && (added - 2.0 * expected).abs() < 1e-3,
+        "{added} {expected}"
+    );
+}
+
+fn softmax(row: [f32; 3]) -> [f32; 3] {
+    let exponentials = row.map(f32::exp);
+    let sum: f32 = exponentials.iter().sum();
+    exponentials.map(|one| one / sum)
+}
+
 #[test]
 fn other_seeds_drop_other_values() {
     let (shape, batch) = (shape(), batch());
@@ -137,6 +192,7 @@ fn other_seeds_drop_other_values() {
             dropout: 0.2,
             seed,
             smoothing: 0.0,
+            consistency: 0.0,
         };
         learn(&shape, &weights, &batch, pass).unwrap().loss
     };

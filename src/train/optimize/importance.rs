@@ -71,6 +71,7 @@ fn of_group(shape: &Shape, weights: &[Tensor], group: &[Question]) -> Result<Vec
         dropout: 0.0,
         seed: 0,
         smoothing: 0.0,
+        consistency: 0.0,
     };
     let taught = network::learn(shape, weights, &batch, pass)?;
     let of_layer = |layer: usize| {

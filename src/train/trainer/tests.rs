@@ -63,6 +63,7 @@ impl Bench {
             warm_up: 0.1,
             dropout: 0.1,
             smoothing: 0.05,
+            consistency: 0.0,
             seed: 3,
             judgements: 1,
             patience: 1000,
@@ -158,7 +159,7 @@ fn a_model_learns_and_the_folder_scores_as_it_did_in_training() {
     let mut batch = Batch::default();
     batch.add(&passages[0]);
     let (documents, entities) = network::logits(&base.shape, &base.weights, &batch).unwrap();
-    let expected = crate::model::calibration::sentiment(entities[0], 1.0);
+    let expected = crate::model::calibration::sentiment(entities[0], crate::model::Scaling::NONE);
     assert!((expected.negative - scored.entities[0].negative).abs() < 1e-4);
     let logits = model.logits(&[passages[0].tokens.clone()]).unwrap()[0];
     for (logit, expected) in logits.iter().zip(documents[0]) {
