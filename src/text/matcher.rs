@@ -4,6 +4,8 @@ use super::Dictionary;
 use super::candidates::Lexicon;
 use super::dictionary::SECTOR_PREFIX;
 use super::evidence::Clues;
+use super::names::{Form, Name, names};
+use super::occurrences::{as_written, in_any_case};
 use super::resolution::Resolution;
 use crate::domain::{Entity, EntityId, EntityKind, EntityList};
 use std::collections::{BTreeMap, HashMap};
@@ -21,13 +23,16 @@ pub struct Matcher {
     lexicon: Lexicon,
 }
 
+/// Entities given by a post's sender that are looked for in the text; a post that lists more takes no longer for it.
+const MOST_VOUCHED: usize = 20;
+
 /// An entity found in a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// The entity, or the list.
     pub entity: EntityId,
     /// Where it is named, as byte ranges of the text, in order. For a list, where its members are. Empty
-    /// for an entity that only the sender names.
+    /// for an entity that only the sender names, and for a list of which the text names no member.
     pub spans: Vec<Range<usize>>,
     /// It is named in the first line: the title, where there is one.
     pub in_title: bool,
@@ -139,13 +144,21 @@ impl Matcher {
     }
 
     /// Like [`Matcher::find`], with the entities that the post's sender says it names: those that the text
-    /// does not name are added behind the others, without spans and with relevance 1. Ids unknown to the
-    /// dictionary are added too.
+    /// does not name for certain are added behind the others, with relevance 1. As the sender vouches for them, they are named
+    /// wherever one of their names stands as a whole word, without evidence. Ids unknown to the dictionary are added too, and
+    /// are their own names.
     pub fn find_with(&self, text: &str, given: &[EntityId]) -> Vec<Found> {
         let mut found = self.mentions(text);
-        for id in given {
+        for (number, id) in given.iter().enumerate() {
             if !found.iter().any(|mention| mention.entity == *id) {
+                let spans = match number < MOST_VOUCHED {
+                    true => self.vouched(text, id),
+                    false => Vec::new(),
+                };
+                let title_end = text.find('\n').unwrap_or(text.len());
                 found.push(Found {
+                    in_title: spans.first().is_some_and(|span| span.start < title_end),
+                    spans,
                     relevance: 1.0,
                     ..Found::nowhere(id)
                 });
@@ -153,6 +166,46 @@ impl Matcher {
         }
         found.extend(self.touched_lists(&found));
         found
+    }
+
+    /// Where a text may name an entity that it is known to be about, in order.
+    fn vouched(&self, text: &str, id: &EntityId) -> Vec<Range<usize>> {
+        // The id of no entity is its own name: in capitals only as a ticker, in any case as a word.
+        let any_case = |name: &Name| name.form == Form::Free;
+        let names: Vec<(String, bool)> = match self.entity(id) {
+            Some(entity) if entity.kind == EntityKind::List => Vec::new(),
+            Some(entity) => names(entity)
+                .into_iter()
+                .map(|name| (name.written.clone(), any_case(&name)))
+                .collect(),
+            None => vec![(id.to_string(), id.as_str().chars().any(char::is_lowercase))],
+        };
+        let is_word = |span: &Range<usize>| {
+            let beside = [
+                text[..span.start].chars().next_back(),
+                text[span.end..].chars().next(),
+            ];
+            !span.is_empty() && !beside.into_iter().flatten().any(char::is_alphanumeric)
+        };
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        for (name, any_case) in names {
+            let places = match any_case {
+                true => in_any_case(text, &name),
+                false => as_written(text, &name),
+            };
+            spans.extend(places.into_iter().filter(is_word));
+        }
+        // Of names that overlap the one that begins first, of these the longest.
+        spans.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
+        let mut end = 0;
+        spans.retain(|span| {
+            let is_behind = span.start >= end;
+            if is_behind {
+                end = span.end;
+            }
+            is_behind
+        });
+        spans
     }
 
     fn mentions(&self, text: &str) -> Vec<Found> {
@@ -458,6 +511,35 @@ mod tests {
             ]
         );
         assert_eq!(small().find_with("", &given[..1]).len(), 3);
+    }
+
+    #[test]
+    fn what_the_sender_names_needs_no_evidence() {
+        let spans = |text: &str, id: &str| -> Vec<String> {
+            let found = small().find_with(text, &[id.into()]);
+            let found = found
+                .iter()
+                .find(|found| found.entity == id.into())
+                .unwrap();
+            assert_eq!(
+                found.in_title,
+                found.spans.first().is_some_and(|span| span.start < 9)
+            );
+            found
+                .spans
+                .iter()
+                .map(|span| text[span.clone()].to_owned())
+                .collect()
+        };
+        // Unknown ids: a word in any case, but whole; capitals only as they are.
+        assert_eq!(
+            spans("Zenitherm\nsues zenith, ZENITH", "Zenith"),
+            ["zenith", "ZENITH"]
+        );
+        assert_eq!(spans("all new\n\nNEW falls, new high", "NEW"), ["NEW"]);
+        assert_eq!(spans("nothing\n\nof it", "Zenith"), [""; 0]);
+        // A list is named by its members.
+        assert_eq!(spans("not mine\n\nGlobex and Acme", "MINE"), [""; 0]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod language;
 mod matcher;
 mod names;
 mod normalise;
+mod occurrences;
 mod place;
 mod resolution;
 mod sentences;
@@ -20,6 +21,7 @@ pub use dictionary::{Dictionary, DictionaryError, is_sector};
 pub use language::language;
 pub use matcher::{Found, Matcher, MatcherError};
 pub use normalise::normalise;
+pub use occurrences::occurrences;
 pub use sentences::sentences;
 pub use signature::{COPY_DISTANCE, distance, signature};
 

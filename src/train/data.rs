@@ -4,11 +4,11 @@ mod corrections;
 mod merge;
 
 use super::error::TrainError;
-use super::examples::{self, Example, occurrences};
+use super::examples::{self, Example};
 use super::network::Target;
 use crate::domain::{Label, hexadecimal};
 use crate::model::{Passage, Tokenizer};
-use crate::text;
+use crate::text::{self, occurrences};
 use corrections::Corrections;
 use merge::Merged;
 use serde::Serialize;

@@ -3,7 +3,6 @@
 use crate::domain::Label;
 use serde::Deserialize;
 use std::io::BufRead;
-use std::ops::Range;
 
 /// A labelled text: for the document as a whole, for entities it names, or both.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,35 +131,6 @@ fn parse(line: usize, content: &[u8]) -> Result<Example, String> {
     })
 }
 
-/// Every place where a text has a name, as written; where it has none, ignoring case. Ranges are in bytes.
-pub fn occurrences(text: &str, name: &str) -> Vec<Range<usize>> {
-    let exact: Vec<_> = text
-        .match_indices(name)
-        .map(|(start, name)| start..start + name.len())
-        .collect();
-    if !exact.is_empty() {
-        return exact;
-    }
-    let name: Vec<char> = name.chars().flat_map(char::to_lowercase).collect();
-    text.char_indices()
-        .filter_map(|(start, _)| Some(start..start + length_of_match(&text[start..], &name)?))
-        .collect()
-}
-
-/// Bytes at the beginning of a text that read as `name`, which is in lower case.
-fn length_of_match(text: &str, name: &[char]) -> Option<usize> {
-    let mut rest = name;
-    for (at, character) in text.char_indices() {
-        if rest.is_empty() {
-            return Some(at);
-        }
-        for lower in character.to_lowercase() {
-            rest = rest.strip_prefix(&[lower])?;
-        }
-    }
-    rest.is_empty().then_some(text.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,30 +170,7 @@ mod tests {
         assert!(read_text(b"\n").unwrap_err().contains("no examples"));
     }
 
-    #[test]
-    fn names_are_found_as_written_before_case_is_ignored() {
-        let found = |text, name| -> Vec<(usize, usize)> {
-            let ranges = occurrences(text, name).into_iter();
-            ranges.map(|range| (range.start, range.end)).collect()
-        };
-        assert_eq!(found("Gap, gap and GAP", "GAP"), [(13, 16)]);
-        assert_eq!(found("Gap, gap", "GAP"), [(0, 3), (5, 8)]);
-        assert_eq!(
-            found("ÉCLAIR up, éclair down", "Éclair"),
-            [(0, 7), (12, 19)]
-        );
-        assert_eq!(found("İx", "i̇X"), [(0, 3)]);
-        assert_eq!(found("Acme", "Acme Corp"), []);
-    }
-
     proptest! {
-        #[test]
-        fn occurrences_lie_between_characters(text in "[aAßẞİié ]{0,12}", name in "[aAßẞİi]{1,3}") {
-            for range in occurrences(&text, &name) {
-                prop_assert!(!text[range].is_empty());
-            }
-        }
-
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let _ = read_text(&bytes);

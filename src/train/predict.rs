@@ -1,11 +1,11 @@
 //! What a model says of labelled texts, read as SCORE reads posts.
 
 use super::evaluation::{Agreement, EntityScores, Judged, Report, Scores};
-use super::examples::{Example, occurrences};
+use super::examples::Example;
 use crate::domain::{Label, Sentiment};
 use crate::model::context::entity_context;
 use crate::model::{MOST_PASSAGES, Model, ModelError, Passage, combine};
-use crate::text;
+use crate::text::{self, occurrences};
 
 /// Texts scored between two steps of progress.
 const STEP: usize = 256;
