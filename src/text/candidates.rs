@@ -101,7 +101,7 @@ impl Lexicon {
 }
 
 /// Of candidates that overlap, the leftmost; of those that begin together, the longest.
-fn longest(mut candidates: Vec<(Range<usize>, Candidate)>) -> Vec<(Range<usize>, Candidate)> {
+pub(super) fn longest<T>(mut candidates: Vec<(Range<usize>, T)>) -> Vec<(Range<usize>, T)> {
     candidates.sort_by_key(|(range, _)| (range.start, Reverse(range.end)));
     let mut end = 0;
     candidates.retain(|(range, _)| {

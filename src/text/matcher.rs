@@ -1,7 +1,7 @@
 //! Which entities a text names, and where.
 
 use super::Dictionary;
-use super::candidates::Lexicon;
+use super::candidates::{Lexicon, longest};
 use super::dictionary::SECTOR_PREFIX;
 use super::evidence::Clues;
 use super::names::{Form, Name, names};
@@ -149,13 +149,13 @@ impl Matcher {
     /// are their own names.
     pub fn find_with(&self, text: &str, given: &[EntityId]) -> Vec<Found> {
         let mut found = self.mentions(text);
+        let title_end = title_end(text);
         for (number, id) in given.iter().enumerate() {
             if !found.iter().any(|mention| mention.entity == *id) {
                 let spans = match number < MOST_VOUCHED {
                     true => self.vouched(text, id),
                     false => Vec::new(),
                 };
-                let title_end = text.find('\n').unwrap_or(text.len());
                 found.push(Found {
                     in_title: spans.first().is_some_and(|span| span.start < title_end),
                     spans,
@@ -187,31 +187,21 @@ impl Matcher {
             ];
             !span.is_empty() && !beside.into_iter().flatten().any(char::is_alphanumeric)
         };
-        let mut spans: Vec<Range<usize>> = Vec::new();
+        let mut places: Vec<(Range<usize>, ())> = Vec::new();
         for (name, any_case) in names {
-            let places = match any_case {
+            let of_name = match any_case {
                 true => in_any_case(text, &name),
                 false => as_written(text, &name),
             };
-            spans.extend(places.into_iter().filter(is_word));
+            places.extend(of_name.into_iter().filter(is_word).map(|span| (span, ())));
         }
-        // Of names that overlap the one that begins first, of these the longest.
-        spans.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
-        let mut end = 0;
-        spans.retain(|span| {
-            let is_behind = span.start >= end;
-            if is_behind {
-                end = span.end;
-            }
-            is_behind
-        });
-        spans
+        longest(places).into_iter().map(|(span, ())| span).collect()
     }
 
     fn mentions(&self, text: &str) -> Vec<Found> {
         let spans = self.spans(text);
         let total: usize = spans.values().map(Vec::len).sum();
-        let title_end = text.find('\n').unwrap_or(text.len());
+        let title_end = title_end(text);
         let mention = |(position, spans): (usize, Vec<Range<usize>>)| {
             let first = spans[0].start;
             let in_title = first < title_end;
@@ -273,6 +263,11 @@ impl Found {
             relevance: 0.0,
         }
     }
+}
+
+/// Where the first line ends: the title, where there is one.
+fn title_end(text: &str) -> usize {
+    text.find('\n').unwrap_or(text.len())
 }
 
 /// In order of the first span, then of the id; those without spans last.

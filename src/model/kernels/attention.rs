@@ -2,6 +2,7 @@
 
 use super::lanes::Lanes;
 use super::product::{BF16, CHANNELS, F32, Line, Words, tile_sums, tiles};
+use super::rows::in_halves;
 
 /// How the numbers of a row are shared among heads, and what these see.
 #[derive(Debug, Clone, Copy)]
@@ -187,18 +188,12 @@ fn attend<L: Lanes, const FORMAT: u8>(
 /// The first `width` numbers of each row as words of two bf16.
 #[inline(always)]
 fn pack<L: Lanes>(lanes: L, rows: Strided, count: usize, width: usize, words: &mut Vec<u32>) {
-    let row = width.div_ceil(2);
-    words.resize(count * row, 0);
-    let halves = as_halves(words);
-    for (row, halves) in (0..count).zip(halves.chunks_mut(2 * row)) {
-        let numbers = &rows.values[row * rows.stride..][..width];
-        for (numbers, halves) in numbers.chunks(L::N).zip(halves.chunks_mut(L::N)) {
-            match numbers.len() == L::N {
-                true => lanes.store_halves(lanes.load(numbers), halves),
-                // A row of odd width ends with half a word of zero.
-                false => lanes.store_halves(lanes.load_part(numbers, 0.0), halves),
-            }
-        }
+    let length = width.div_ceil(2);
+    words.resize(count * length, 0);
+    for (row, words) in (0..count).zip(words.chunks_mut(length)) {
+        // What the row does not fill of its last word.
+        words[length - 1] = 0;
+        in_halves(lanes, &rows.values[row * rows.stride..][..width], words);
     }
 }
 
@@ -340,9 +335,4 @@ fn flat(lines: &[Line]) -> &[u32] {
 fn as_floats(words: &[u32]) -> &[f32] {
     // SAFETY: both have the same size and alignment, and any bits are a number.
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), words.len()) }
-}
-
-fn as_halves(words: &mut [u32]) -> &mut [u16] {
-    // SAFETY: a word is two halves, its alignment a multiple of theirs, and any bits are either.
-    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 2 * words.len()) }
 }

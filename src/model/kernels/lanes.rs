@@ -1,7 +1,7 @@
 //! The vectors that kernels are written over.
 
 /// A word of two bf16.
-fn pair(first: u16, second: u16) -> u32 {
+pub(super) fn pair(first: u16, second: u16) -> u32 {
     u32::from(first) | u32::from(second) << 16
 }
 

@@ -6,7 +6,7 @@
 //! is copied to all lanes and multiplied with the channels' words.
 
 use super::Format;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, pair};
 use super::plain::half;
 
 /// Output channels of a panel.
@@ -96,7 +96,7 @@ impl Packed {
                         }
                         Format::Bf16 => {
                             let second = group.get(1).copied().unwrap_or(0.0);
-                            u32::from(half(group[0])) | u32::from(half(second)) << 16
+                            pair(half(group[0]), half(second))
                         }
                         Format::F32 => group[0].to_bits(),
                     };

@@ -98,9 +98,7 @@ fn convert_with<L: Lanes>(lanes: L, values: &[f32], width: usize, operand: &mut 
                 });
             }
             Format::Bf16 => {
-                let halves = &mut halves(words)[..width];
-                each_vector!(lanes, row, 0.0, |at, x| lanes
-                    .store_halves(x, &mut halves[at..]));
+                in_halves(lanes, row, words);
             }
             Format::F32 => {
                 for (word, x) in words.iter_mut().zip(row) {
@@ -109,6 +107,14 @@ fn convert_with<L: Lanes>(lanes: L, values: &[f32], width: usize, operand: &mut 
             }
         }
     }
+}
+
+/// Writes a row's numbers as bf16, two a word; a last half without a number stays as it is.
+#[inline(always)]
+pub(super) fn in_halves<L: Lanes>(lanes: L, row: &[f32], words: &mut [u32]) {
+    let halves = &mut halves(words)[..row.len()];
+    each_vector!(lanes, row, 0.0, |at, x| lanes
+        .store_halves(x, &mut halves[at..]));
 }
 
 fn bytes(words: &mut [u32]) -> &mut [u8] {
