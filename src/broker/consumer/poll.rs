@@ -1,7 +1,7 @@
 //! The poll thread: the only one that talks to the client.
 
 use super::books::{Books, Context};
-use super::{BrokerError, CALL_TIMEOUT, Event, Expired, Partition, Record, Stop};
+use super::{Assigned, BrokerError, CALL_TIMEOUT, Event, Expired, Partition, Record, Stop};
 use crate::domain::Timestamp;
 use crate::lock::lock;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -164,7 +164,33 @@ impl Poll {
         if !rebalances.is_empty() {
             self.books.pauses_changed.store(true, Ordering::Release);
         }
+        for event in &rebalances {
+            self.tell(event);
+        }
         self.waiting.extend(rebalances);
+    }
+
+    /// Notes which partitions came and went: what stands still is then found by whose it was.
+    fn tell(&self, event: &Event) {
+        let group = self.group.as_str();
+        match event {
+            Event::Assigned(assigned) if !assigned.is_empty() => {
+                let of = |one: &Assigned| {
+                    let from = one
+                        .committed
+                        .map_or("its beginning".into(), |at| at.to_string());
+                    format!("{}:{} from {from}", one.topic, one.partition)
+                };
+                let partitions = assigned.iter().map(of).collect::<Vec<_>>().join(", ");
+                tracing::info!(group, partitions, "partitions are ours");
+            }
+            Event::Revoked(revoked) if !revoked.is_empty() => {
+                let of = |(topic, partition): &Partition| format!("{topic}:{partition}");
+                let partitions = revoked.iter().map(of).collect::<Vec<_>>().join(", ");
+                tracing::info!(group, partitions, "partitions are no longer ours");
+            }
+            _ => {}
+        }
     }
 
     /// Passes a record on, and what should have come before it. Nothing of a partition that is not ours.

@@ -9,7 +9,7 @@ use crate::model::weights::{Bias, Weights};
 
 /// Rows that go through the feed-forward part together: what lies between its two products then stays in the
 /// processor's second cache.
-const INNER_ROWS: usize = 70;
+const INNER_ROWS: usize = 42;
 
 /// Layer normalisation.
 pub(in crate::model) struct Norm {

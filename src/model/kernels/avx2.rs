@@ -49,6 +49,9 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     fn load_part(self, from: &[f32], filler: f32) -> __m256 {
+        if from.len() >= Self::N {
+            return self.load(from);
+        }
         let mut lanes = [filler; 8];
         for (lane, from) in lanes.iter_mut().zip(from) {
             *lane = *from;
@@ -63,6 +66,9 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     fn store_part(self, vector: __m256, to: &mut [f32]) {
+        if to.len() >= Self::N {
+            return self.store(vector, to);
+        }
         for (to, lane) in to.iter_mut().zip(self.lanes(vector)) {
             *to = lane;
         }
@@ -93,17 +99,18 @@ impl Lanes for Avx2 {
         avx2!(_mm256_min_ps(a, b))
     }
     #[inline(always)]
-    fn round(self, a: __m256) -> __m256 {
-        avx2!(_mm256_round_ps::<
-            { _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC },
-        >(a))
+    fn fraction(self, a: __m256) -> __m256 {
+        let a = self.max(a, self.splat(-126.0));
+        self.sub(a, avx2!(_mm256_floor_ps(a)))
     }
     #[inline(always)]
-    fn exp2_whole(self, a: __m256) -> __m256 {
-        avx2!({
-            let power = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(power))
-        })
+    fn times_power(self, a: __m256, b: __m256) -> __m256 {
+        let b = self.max(b, self.splat(-126.0));
+        let power = avx2!({
+            let power = _mm256_cvtps_epi32(_mm256_floor_ps(b));
+            _mm256_slli_epi32::<23>(_mm256_add_epi32(power, _mm256_set1_epi32(127)))
+        });
+        self.mul(a, self.as_floats(power))
     }
     #[inline(always)]
     fn sum(self, a: __m256) -> f32 {
@@ -120,6 +127,10 @@ impl Lanes for Avx2 {
         lanes.into_iter().fold(f32::INFINITY, f32::min)
     }
 
+    #[inline(always)]
+    fn prefetch<T>(self, from: *const T) {
+        super::avx512::prefetch(from);
+    }
     #[inline(always)]
     fn splat_word(self, word: u32) -> __m256i {
         avx2!(_mm256_set1_epi32(word as i32))
@@ -187,13 +198,37 @@ impl Lanes for Avx2 {
         })
     }
     #[inline(always)]
-    fn dot_halves(self, sum: __m256, a: __m256i, b: __m256i) -> __m256 {
-        let low = |word| self.as_floats(avx2!(_mm256_slli_epi32::<16>(word)));
-        let high = |word| {
-            let mask = self.splat_word(0xffff_0000);
-            self.as_floats(avx2!(_mm256_and_si256(word, mask)))
+    fn larger_size(self, before: __m256i, a: __m256) -> __m256i {
+        avx2!({
+            let size = _mm256_castps_si256(_mm256_andnot_ps(_mm256_set1_ps(-0.0), a));
+            _mm256_max_epu32(before, size)
+        })
+    }
+    #[inline(always)]
+    fn dot_shorts(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi32(sum, _mm256_madd_epi16(a, b)))
+    }
+    #[inline(always)]
+    fn store_shorts(self, a: __m256, to: &mut [u16]) {
+        // SAFETY: a `__m128i` is eight halves, and `self` is the proof of the instructions.
+        let shorts: [u16; 8] = unsafe {
+            let words = _mm256_cvtps_epi32(a);
+            std::mem::transmute::<__m128i, [u16; 8]>(_mm_packs_epi32(
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            ))
         };
-        self.fma(high(a), high(b), self.fma(low(a), low(b), sum))
+        match to.first_chunk_mut() {
+            Some(to) => *to = shorts,
+            None => to.copy_from_slice(&shorts[..to.len()]),
+        }
+    }
+    #[inline(always)]
+    fn pair_shorts(self, first: __m256, second: __m256) -> __m256i {
+        avx2!({
+            let second = _mm256_slli_epi32::<16>(_mm256_cvtps_epi32(second));
+            _mm256_blend_epi16::<0b1010_1010>(_mm256_cvtps_epi32(first), second)
+        })
     }
     #[inline(always)]
     fn store_bytes(self, a: __m256, to: &mut [u8]) {
@@ -211,9 +246,24 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    fn store_halves(self, a: __m256, to: &mut [u16]) {
-        for (to, lane) in to.iter_mut().zip(self.lanes(a)) {
-            *to = super::plain::half(lane);
-        }
+    fn round_to_halves(self, a: __m256) -> __m256 {
+        avx2!({
+            let bits = _mm256_castps_si256(a);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let up = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+            let rounded = _mm256_castsi256_ps(_mm256_add_epi32(bits, up));
+            // Those that are no numbers might round to some.
+            let rounded = _mm256_blendv_ps(rounded, a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a));
+            let upper = _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000_u32 as i32));
+            _mm256_and_ps(rounded, upper)
+        })
+    }
+    #[inline(always)]
+    fn halves(self, words: __m256i) -> [__m256; 2] {
+        let upper = self.splat_word(0xffff_0000);
+        [
+            self.as_floats(avx2!(_mm256_slli_epi32::<16>(words))),
+            self.as_floats(avx2!(_mm256_and_si256(words, upper))),
+        ]
     }
 }

@@ -5,14 +5,21 @@ pub(super) fn pair(first: u16, second: u16) -> u32 {
     u32::from(first) | u32::from(second) << 16
 }
 
-/// [`Lanes::pair_halves`] where no instruction does it.
+/// [`Lanes::store_halves`] where no instruction does it.
 #[inline(always)]
-pub(super) fn pair_halves<L: Lanes>(lanes: L, first: L::F, second: L::F) -> L::W {
-    let (mut low, mut high) = ([0; 16], [0; 16]);
-    lanes.store_halves(first, &mut low[..L::N]);
-    lanes.store_halves(second, &mut high[..L::N]);
-    let words: [u32; 16] = std::array::from_fn(|lane| pair(low[lane], high[lane]));
-    lanes.load_words(&words)
+pub(super) fn store_halves<L: Lanes>(lanes: L, a: L::F, to: &mut [u16]) {
+    let mut numbers = [0.0; 16];
+    lanes.store(lanes.round_to_halves(a), &mut numbers);
+    for (to, number) in to.iter_mut().zip(&numbers[..L::N]) {
+        *to = (number.to_bits() >> 16) as u16;
+    }
+}
+
+/// [`Lanes::dot_halves`] where no instruction does it.
+#[inline(always)]
+pub(super) fn dot_halves<L: Lanes>(lanes: L, sum: L::F, a: L::W, b: L::W) -> L::F {
+    let ([low_a, high_a], [low_b, high_b]) = (lanes.halves(a), lanes.halves(b));
+    lanes.fma(high_a, high_b, lanes.fma(low_a, low_b, sum))
 }
 
 /// A vector unit: `N` numbers of 32 bits are worked on at once. A value of an implementing type is the proof that the
@@ -22,11 +29,11 @@ pub(in crate::model) trait Lanes: Copy {
     const N: usize;
     /// Rows of a tile in a matrix product, so that its sums fit the registers; see `product.rs`.
     const ROWS: usize;
-    /// Whether products of bf16 are instructions of their own, and so faster than those of f32.
+    /// Whether products of bf16 are instructions of their own.
     const HALVES: bool;
     /// A vector of f32.
     type F: Copy;
-    /// A vector of 32-bit words: integers, pairs of bf16 or quadruples of bytes.
+    /// A vector of 32-bit words: integers, pairs of bf16 or of short integers, or quadruples of bytes.
     type W: Copy;
 
     /// The same number in all lanes.
@@ -52,16 +59,20 @@ pub(in crate::model) trait Lanes: Copy {
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// The smaller in each lane.
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
-    /// The nearest whole number.
-    fn round(self, a: Self::F) -> Self::F;
-    /// 2 to the power of whole numbers from -126 to 127.
-    fn exp2_whole(self, a: Self::F) -> Self::F;
+    /// What is above the next whole number below, a - ⌊a⌋; for numbers under -126 it may be 0.
+    fn fraction(self, a: Self::F) -> Self::F;
+    /// a · 2^⌊b⌋, for b up to 127; where b is under -126 it may be that of -126 or 0.
+    fn times_power(self, a: Self::F, b: Self::F) -> Self::F;
     /// Sum of all lanes.
     fn sum(self, a: Self::F) -> f32;
     /// The largest lane.
     fn highest(self, a: Self::F) -> f32;
     /// The smallest lane.
     fn lowest(self, a: Self::F) -> f32;
+
+    /// Has 128 bytes brought into the second cache, if there is such memory.
+    #[inline(always)]
+    fn prefetch<T>(self, _from: *const T) {}
 
     /// The same word in all lanes.
     fn splat_word(self, word: u32) -> Self::W;
@@ -81,32 +92,48 @@ pub(in crate::model) trait Lanes: Copy {
 
     /// `sum` + the products of four unsigned bytes of `a` with four signed bytes of `b`, in integers.
     fn dot_bytes(self, sum: Self::W, a: Self::W, b: Self::W) -> Self::W;
-    /// `sum` + the products of two bf16 of `a` with two of `b`.
-    fn dot_halves(self, sum: Self::F, a: Self::W, b: Self::W) -> Self::F;
+    /// The larger size in each lane, of a number without its sign and of that before; one that is none, or not finite, is the largest.
+    fn larger_size(self, before: Self::W, a: Self::F) -> Self::W;
+    /// `sum` + the products of two signed 16-bit integers of `a` with two of `b`.
+    fn dot_shorts(self, sum: Self::W, a: Self::W, b: Self::W) -> Self::W;
+    /// Numbers from -32,767 to 32,767, rounded, as 16-bit integers: as many as the slice has room for, up to `N`.
+    fn store_shorts(self, a: Self::F, to: &mut [u16]);
+    /// Two such numbers of each lane, rounded, as a word, the first in the lower half.
+    fn pair_shorts(self, first: Self::F, second: Self::F) -> Self::W;
     /// Numbers from 0 to 255, rounded, as bytes: as many as the slice has room for, up to `N`.
     fn store_bytes(self, a: Self::F, to: &mut [u8]);
-    /// Numbers as bf16, to the nearest, ties to even: as many as the slice has room for, up to `N`.
-    fn store_halves(self, a: Self::F, to: &mut [u16]);
-    /// Two numbers of each lane as a word of two bf16, the first in the lower half.
+    /// Numbers to the nearest bf16, ties to even.
+    fn round_to_halves(self, a: Self::F) -> Self::F;
+    /// The two bf16 of each word as numbers, that of the lower half first.
+    fn halves(self, words: Self::W) -> [Self::F; 2];
+    /// `sum` + the products of two bf16 of `a` with two of `b`.
     #[inline(always)]
-    fn pair_halves(self, first: Self::F, second: Self::F) -> Self::W {
-        pair_halves(self, first, second)
+    fn dot_halves(self, sum: Self::F, a: Self::W, b: Self::W) -> Self::F {
+        dot_halves(self, sum, a, b)
     }
-
-    /// e to the power of `a`, for `a` from -87 to 88; smaller ones give what -87 gives. Relative error below 3e-7.
+    /// Numbers as bf16, to the nearest, ties to even: as many as the slice has room for, up to `N`.
     #[inline(always)]
-    fn exp(self, a: Self::F) -> Self::F {
-        // Cody and Waite's reduction to |r| <= ln 2 / 2, then the Taylor series.
-        let a = self.max(a, self.splat(-87.0));
-        let whole = self.round(self.mul(a, self.splat(std::f32::consts::LOG2_E)));
-        let r = self.fma(whole, self.splat(-0.693_359_4), a);
-        let r = self.fma(whole, self.splat(2.121_944_4e-4), r);
-        let series = [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-        let mut sum = self.splat(1.0 / 720.0);
-        for factor in series {
-            sum = self.fma(sum, r, self.splat(factor));
+    fn store_halves(self, a: Self::F, to: &mut [u16]) {
+        store_halves(self, a, to);
+    }
+    /// 2 to the power of `a`, up to 127. Relative error below 2e-7; what is below 2^-126 may be 0 or 2^-126.
+    #[inline(always)]
+    fn exp2(self, a: Self::F) -> Self::F {
+        // Of the fraction, from 0 to 1: the polynomial with the least largest relative error, found by Lawson's algorithm.
+        const P: [f32; 6] = [
+            1.877_576_7e-3,
+            8.989_341e-3,
+            5.582_631_8e-2,
+            0.240_153_61,
+            0.693_153_1,
+            0.999_999_94,
+        ];
+        let fraction = self.fraction(a);
+        let mut p = self.splat(P[0]);
+        for factor in &P[1..] {
+            p = self.fma(p, fraction, self.splat(*factor));
         }
-        self.mul(sum, self.exp2_whole(whole))
+        self.times_power(p, a)
     }
 
     /// The Gaussian error linear unit, a · Φ(a) (Hendrycks and Gimpel, 2016, arXiv:1606.08415). Absolute error below

@@ -89,7 +89,7 @@ impl Format {
 /// What the processor can do. A level with vector instructions holds the proof that this processor has them.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Level {
-    /// AVX-512 with VNNI and BF16: AMD from Zen 4, Intel from Cooper Lake.
+    /// AVX-512 with VNNI and BF16: AMD from Zen 4, where it is the fastest; Intel from Cooper Lake, where it is not.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16(avx512::Avx512<true>),
     /// AVX-512 with VNNI: Intel from Cascade Lake.
@@ -103,7 +103,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// All levels this processor has, the best first.
+    /// All levels this processor has, the one with most instructions first.
     pub(super) fn all() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
         let vectors = [
@@ -120,9 +120,20 @@ impl Level {
             .collect()
     }
 
-    /// The best level of this processor.
+    /// The fastest level of this processor.
     pub(super) fn best() -> Self {
-        Self::all()[0]
+        let mut levels = Self::all().into_iter();
+        levels
+            .find(|level| level.is_worth_it())
+            .unwrap_or(Self::Portable)
+    }
+
+    fn is_worth_it(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(lanes) => lanes.is_worth_it(),
+            _ => true,
+        }
     }
 
     /// Its name, for people.

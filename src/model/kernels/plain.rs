@@ -1,6 +1,6 @@
 //! [`Lanes`] for any processor: eight numbers in an array, which compilers turn into what vectors there are.
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, pair};
 
 /// The portable level.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,11 @@ pub(super) fn half(value: f32) -> u16 {
         bits.wrapping_add(0x7fff + ((bits >> 16) & 1))
     };
     (rounded >> 16) as u16
+}
+
+/// To the nearest 16-bit integer, ties to even.
+fn short(value: f32) -> u16 {
+    value.round_ties_even() as i16 as u16
 }
 
 impl Lanes for Plain {
@@ -80,14 +85,13 @@ impl Lanes for Plain {
         each(|lane| if a[lane] < b[lane] { a[lane] } else { b[lane] })
     }
     #[inline(always)]
-    fn round(self, a: Self::F) -> Self::F {
-        // Adding and taking off 1.5 · 2^23 leaves no room for a fraction.
-        const ROOM: f32 = 12_582_912.0;
-        each(|lane| (a[lane] + ROOM) - ROOM)
+    fn fraction(self, a: Self::F) -> Self::F {
+        each(|lane| a[lane].max(-126.0) - a[lane].max(-126.0).floor())
     }
     #[inline(always)]
-    fn exp2_whole(self, a: Self::F) -> Self::F {
-        each(|lane| f32::from_bits(((a[lane] as i32 + 127) as u32) << 23))
+    fn times_power(self, a: Self::F, b: Self::F) -> Self::F {
+        let power = |b: f32| f32::from_bits(((b.max(-126.0).floor() as i32 + 127) as u32) << 23);
+        each(|lane| a[lane] * power(b[lane]))
     }
     #[inline(always)]
     fn sum(self, a: Self::F) -> f32 {
@@ -150,21 +154,45 @@ impl Lanes for Plain {
         })
     }
     #[inline(always)]
-    fn dot_halves(self, sum: Self::F, a: Self::W, b: Self::W) -> Self::F {
-        let low = |word: u32| f32::from_bits(word << 16);
-        let high = |word: u32| f32::from_bits(word & 0xffff_0000);
-        each(|lane| low(a[lane]) * low(b[lane]) + high(a[lane]) * high(b[lane]) + sum[lane])
+    fn larger_size(self, before: Self::W, a: Self::F) -> Self::W {
+        std::array::from_fn(|lane| before[lane].max(a[lane].abs().to_bits()))
+    }
+    #[inline(always)]
+    fn dot_shorts(self, sum: Self::W, a: Self::W, b: Self::W) -> Self::W {
+        let [low, high] = [
+            |word: u32| word as i16 as i32,
+            |word: u32| (word as i32) >> 16,
+        ];
+        std::array::from_fn(|lane| {
+            let products = low(a[lane]) * low(b[lane]) + high(a[lane]) * high(b[lane]);
+            sum[lane].wrapping_add(products as u32)
+        })
+    }
+    #[inline(always)]
+    fn store_shorts(self, a: Self::F, to: &mut [u16]) {
+        for (to, lane) in to.iter_mut().zip(a) {
+            *to = short(lane);
+        }
+    }
+    #[inline(always)]
+    fn pair_shorts(self, first: Self::F, second: Self::F) -> Self::W {
+        std::array::from_fn(|lane| pair(short(first[lane]), short(second[lane])))
     }
     #[inline(always)]
     fn store_bytes(self, a: Self::F, to: &mut [u8]) {
-        for (to, lane) in to.iter_mut().zip(self.round(a)) {
-            *to = lane as u8;
+        for (to, lane) in to.iter_mut().zip(a) {
+            *to = lane.round_ties_even() as u8;
         }
     }
     #[inline(always)]
-    fn store_halves(self, a: Self::F, to: &mut [u16]) {
-        for (to, lane) in to.iter_mut().zip(a) {
-            *to = half(lane);
-        }
+    fn round_to_halves(self, a: Self::F) -> Self::F {
+        each(|lane| f32::from_bits(u32::from(half(a[lane])) << 16))
+    }
+    #[inline(always)]
+    fn halves(self, words: Self::W) -> [Self::F; 2] {
+        [
+            each(|lane| f32::from_bits(words[lane] << 16)),
+            each(|lane| f32::from_bits(words[lane] & 0xffff_0000)),
+        ]
     }
 }

@@ -3,7 +3,8 @@
 //! One layout serves all formats. A row is cut into groups of 32 bits: four bytes, two bf16 or one f32. Weights lie in
 //! panels of 32 output channels; a panel has a [`Line`] for each group, with that group's weights of all 32 channels. A tile of
 //! some rows and one panel keeps its sums in registers while it walks along the groups: for each, one word of a row
-//! is copied to all lanes and multiplied with the channels' words.
+//! is copied to all lanes and multiplied with the channels' words. Where the processor has no products of bf16, or slow ones, a row's bf16 are
+//! f32 of a word each, and the channels' words are taken apart as they come.
 
 use super::Format;
 use super::lanes::{Lanes, pair};
@@ -13,7 +14,10 @@ use super::plain::half;
 pub(super) const CHANNELS: usize = 32;
 
 /// Most rows of a tile on any level.
-const MOST_ROWS: usize = 14;
+const MOST_ROWS: usize = 2 * HALF;
+
+/// Rows of a tile that are reached from one place.
+const HALF: usize = 7;
 
 /// One word for each channel of a panel, aligned for vectors.
 #[derive(Debug, Clone, Copy)]
@@ -142,7 +146,7 @@ impl Format {
 pub(in crate::model) struct Operand {
     pub(super) format: Format,
     pub(super) rows: usize,
-    /// Words of a row.
+    /// Words of a row. Where products of bf16 are those of f32, a bf16 is a word, and the words are even in number.
     pub(super) groups: usize,
     pub(super) words: Vec<u32>,
     /// Of each row: what one step of its integers is worth, and the number that a zero stands for. 1 and 0 in other
@@ -167,8 +171,6 @@ impl Operand {
     /// In int8 each row is scaled and shifted so that its lowest number is 0 and its highest 255.
     pub(in crate::model) fn set(&mut self, level: super::Level, values: &[f32], width: usize) {
         self.rows = values.len() / width.max(1);
-        self.groups = width.div_ceil(self.format.in_a_word());
-        self.words.resize(self.rows * self.groups, 0);
         self.scales.resize(self.rows, [1.0, 0.0]);
         super::rows::convert(level, values, width, self);
     }
@@ -201,18 +203,28 @@ fn product_with<L: Lanes>(
     epilogue: Epilogue,
     out: &mut [f32],
 ) {
-    assert_eq!((rows.format, rows.groups), (weights.format, weights.groups));
+    assert_eq!(rows.format, weights.format);
     assert_eq!(out.len(), rows.rows * weights.outputs);
     match weights.format {
         Format::Int8 => panels::<L, INT8>(lanes, rows, weights, epilogue, out),
-        Format::Bf16 => panels::<L, BF16>(lanes, rows, weights, epilogue, out),
+        Format::Bf16 if L::HALVES => panels::<L, BF16>(lanes, rows, weights, epilogue, out),
+        Format::Bf16 => panels::<L, WIDENED>(lanes, rows, weights, epilogue, out),
         Format::F32 => panels::<L, F32>(lanes, rows, weights, epilogue, out),
     }
 }
 
 const INT8: u8 = 0;
-pub(super) const BF16: u8 = 1;
+const BF16: u8 = 1;
 pub(super) const F32: u8 = 2;
+/// Weights of two bf16 a word, rows of a bf16 a word, as an f32: products are of f32.
+const WIDENED: u8 = 3;
+/// Two 16-bit integers a word, in rows and in panels.
+pub(super) const SHORTS: u8 = 4;
+
+/// Words of a row for each line of a panel.
+const fn words_of_line(format: u8) -> usize {
+    if format == WIDENED { 2 } else { 1 }
+}
 
 #[inline(always)]
 fn panels<L: Lanes, const FORMAT: u8>(
@@ -222,48 +234,76 @@ fn panels<L: Lanes, const FORMAT: u8>(
     epilogue: Epilogue,
     out: &mut [f32],
 ) {
+    assert_eq!(rows.groups, weights.groups * words_of_line(FORMAT));
     let mut sums = [Line::ZERO; MOST_ROWS];
+    let operand = Words::new(&rows.words, rows.groups, 1);
     for (panel, channels) in weights.channels.iter().enumerate() {
         let lines = &weights.lines[panel * weights.groups..][..weights.groups];
         let first = panel * CHANNELS;
         let width = CHANNELS.min(weights.outputs - first);
         for tile in tiles::<L>(rows.rows) {
-            let operand = Words {
-                words: &rows.words[tile.start * rows.groups..],
-                row: rows.groups,
-                group: 1,
-            };
-            tile_sums::<L, FORMAT>(lanes, operand, lines, &mut sums[..tile.len()]);
-            for (sums, row) in sums.iter().zip(tile) {
-                let [scale, shift] = rows.scales[row];
-                let out = &mut out[row * weights.outputs + first..][..width];
-                for at in (0..width).step_by(L::N) {
-                    let sums = lanes.load_words(&sums.0[at..]);
-                    let value = if FORMAT == INT8 {
-                        let shifted = lanes.fma(
-                            lanes.splat(shift),
-                            lanes.load(&channels.total[at..]),
-                            lanes.load(&channels.bias[at..]),
-                        );
-                        let sums =
-                            lanes.mul(lanes.to_floats(sums), lanes.load(&channels.scale[at..]));
-                        lanes.fma(sums, lanes.splat(scale), shifted)
-                    } else {
-                        lanes.add(lanes.as_floats(sums), lanes.load(&channels.bias[at..]))
-                    };
-                    let out = &mut out[at..];
-                    let value = match epilogue {
-                        Epilogue::Store => value,
-                        Epilogue::Gelu => lanes.gelu(value),
-                        Epilogue::Relu => lanes.max(value, lanes.splat(0.0)),
-                        Epilogue::Add => lanes.add(value, lanes.load_part(out, 0.0)),
-                    };
-                    match out.len() >= L::N {
-                        true => lanes.store(value, out),
-                        false => lanes.store_part(value, out),
+            let sums = &mut sums[..tile.len()];
+            let operand = operand.starting_at(tile.start);
+            tile_sums::<L, FORMAT>(lanes, operand, lines, CHANNELS, sums);
+            let out = &mut out[tile.start * weights.outputs + first..];
+            let scales = &rows.scales[tile];
+            // Whole panels are nearly all there are: there nothing has to be asked of a vector.
+            macro_rules! finish {
+                ($($epilogue:ident)*) => {
+                    match epilogue {
+                        $(Epilogue::$epilogue if width == CHANNELS => {
+                            finish::<L, FORMAT, { Epilogue::$epilogue as u8 }>(
+                                lanes, sums, scales, channels, out, [weights.outputs, CHANNELS],
+                            );
+                        }
+                        Epilogue::$epilogue => {
+                            finish::<L, FORMAT, { Epilogue::$epilogue as u8 }>(
+                                lanes, sums, scales, channels, out, [weights.outputs, width],
+                            );
+                        })*
                     }
-                }
+                };
             }
+            finish!(Store Gelu Relu Add);
+        }
+    }
+}
+
+/// Scales, bias and epilogue of a tile. Its first row begins where `out` does, the next `stride` numbers behind it; `width` numbers of each are the
+/// panel's.
+#[inline(always)]
+fn finish<L: Lanes, const FORMAT: u8, const EPILOGUE: u8>(
+    lanes: L,
+    sums: &[Line],
+    scales: &[[f32; 2]],
+    channels: &Channels,
+    out: &mut [f32],
+    [stride, width]: [usize; 2],
+) {
+    for ((sums, &[scale, shift]), out) in sums.iter().zip(scales).zip(out.chunks_mut(stride)) {
+        let out = &mut out[..width];
+        for at in (0..width).step_by(L::N) {
+            let sums = lanes.load_words(&sums.0[at..]);
+            let bias = lanes.load(&channels.bias[at..]);
+            let value = if FORMAT == INT8 {
+                let total = lanes.load(&channels.total[at..]);
+                let shifted = lanes.fma(lanes.splat(shift), total, bias);
+                let sums = lanes.mul(lanes.to_floats(sums), lanes.load(&channels.scale[at..]));
+                lanes.fma(sums, lanes.splat(scale), shifted)
+            } else {
+                lanes.add(lanes.as_floats(sums), bias)
+            };
+            let out = &mut out[at..];
+            let value = if EPILOGUE == Epilogue::Gelu as u8 {
+                lanes.gelu(value)
+            } else if EPILOGUE == Epilogue::Relu as u8 {
+                lanes.max(value, lanes.splat(0.0))
+            } else if EPILOGUE == Epilogue::Add as u8 {
+                lanes.add(value, lanes.load_part(out, 0.0))
+            } else {
+                value
+            };
+            lanes.store_part(value, out);
         }
     }
 }
@@ -278,24 +318,72 @@ pub(super) fn tiles<L: Lanes>(rows: usize) -> impl Iterator<Item = std::ops::Ran
 /// Words of a matrix: that of a row and a group is at `row` · the one + `group` · the other.
 #[derive(Clone, Copy)]
 pub(super) struct Words<'a> {
-    pub(super) words: &'a [u32],
-    pub(super) row: usize,
-    pub(super) group: usize,
+    words: &'a [u32],
+    row: usize,
+    group: usize,
+    /// Of 1, 3, 5 and [`HALF`] rows in bytes.
+    distances: [usize; 4],
 }
 
-/// Sums of a tile: for each row and channel, the dot product along the groups. Integers in int8, else f32.
+impl<'a> Words<'a> {
+    /// Those of `words`, with the distances of rows and of groups.
+    #[inline(always)]
+    pub(super) fn new(words: &'a [u32], row: usize, group: usize) -> Self {
+        let bytes = row * size_of::<u32>();
+        Self {
+            words,
+            row,
+            group,
+            // Kept from the compiler, which would make additions of them again.
+            distances: std::hint::black_box([bytes, 3 * bytes, 5 * bytes, HALF * bytes]),
+        }
+    }
+
+    /// The same without its first rows.
+    #[inline(always)]
+    pub(super) fn starting_at(self, row: usize) -> Self {
+        Self {
+            words: &self.words[row * self.row..],
+            ..self
+        }
+    }
+
+    /// The word of a row in the column that begins there. Sums and doubles of the distances reach all rows of a tile by what an address can
+    /// hold, with one addition a column: without them each row's address would be added up, in instructions that products wait for.
+    #[inline(always)]
+    fn of_row(&self, column: *const u32, row: usize) -> *const u32 {
+        let [one, three, five, half] = self.distances;
+        let column = match row < HALF {
+            true => column,
+            false => column.wrapping_byte_add(half),
+        };
+        column.wrapping_byte_add(match row % HALF {
+            0 => 0,
+            1 => one,
+            2 => 2 * one,
+            3 => three,
+            4 => 4 * one,
+            5 => five,
+            _ => 2 * three,
+        })
+    }
+}
+
+/// Sums of a tile: for each row and channel, the dot product along the groups. Integers of integers, else f32. Of the panel's channels the first `width`
+/// are asked for; what becomes of others is open.
 #[inline(always)]
 pub(super) fn tile_sums<L: Lanes, const FORMAT: u8>(
     lanes: L,
     rows: Words,
     panel: &[Line],
+    width: usize,
     sums: &mut [Line],
 ) {
     macro_rules! by_rows {
         ($($rows:literal)*) => {
             match sums.len() {
                 $($rows => if let Ok(sums) = sums.try_into() && $rows <= L::ROWS {
-                    tile_of::<L, FORMAT, $rows>(lanes, rows, panel, sums);
+                    tile_of::<L, FORMAT, $rows>(lanes, rows, panel, width, sums);
                 },)*
                 other => unreachable!("a tile of {other} rows"),
             }
@@ -304,60 +392,76 @@ pub(super) fn tile_sums<L: Lanes, const FORMAT: u8>(
     by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
 }
 
+/// Two vectors of channels at a time, or one, where that is enough.
 #[inline(always)]
 fn tile_of<L: Lanes, const FORMAT: u8, const ROWS: usize>(
     lanes: L,
     rows: Words,
     panel: &[Line],
+    width: usize,
     sums: &mut [Line; ROWS],
 ) {
-    // Two vectors of channels at a time.
-    columns::<L, FORMAT, ROWS, 0>(lanes, rows, panel, sums);
-    if L::N == 8 {
-        columns::<L, FORMAT, ROWS, 16>(lanes, rows, panel, sums);
+    if width <= L::N {
+        columns::<L, FORMAT, ROWS, 1>(lanes, rows, panel, 0, sums);
+        return;
+    }
+    for from in (0..width).step_by(2 * L::N) {
+        columns::<L, FORMAT, ROWS, 2>(lanes, rows, panel, from, sums);
     }
 }
 
+/// The sums of some vectors of channels, from a channel on.
 #[inline(always)]
-fn columns<L: Lanes, const FORMAT: u8, const ROWS: usize, const FROM: usize>(
+fn columns<L: Lanes, const FORMAT: u8, const ROWS: usize, const VECTORS: usize>(
     lanes: L,
     rows: Words,
     panel: &[Line],
+    from: usize,
     sums: &mut [Line; ROWS],
 ) {
-    let last = (ROWS - 1) * rows.row + panel.len().saturating_sub(1) * rows.group;
+    let words = words_of_line(FORMAT);
+    let last = (ROWS - 1) * rows.row + (panel.len() * words).saturating_sub(1) * rows.group;
     assert!(panel.is_empty() || last < rows.words.len());
     let zero = lanes.splat_word(0);
-    let mut tile = [[zero; 2]; ROWS];
-    for (group, line) in panel.iter().enumerate() {
-        let weights = [
-            lanes.load_words(&line.0[FROM..]),
-            lanes.load_words(&line.0[FROM + L::N..]),
-        ];
-        for (row, tile) in tile.iter_mut().enumerate() {
-            // SAFETY: row < ROWS and group < panel.len(), and the last of these words was seen to be there.
-            let word = unsafe {
-                *rows
-                    .words
-                    .get_unchecked(row * rows.row + group * rows.group)
-            };
-            let word = lanes.splat_word(word);
-            for (sum, weights) in tile.iter_mut().zip(weights) {
-                *sum = match FORMAT {
-                    INT8 => lanes.dot_bytes(*sum, word, weights),
-                    BF16 => lanes.as_words(lanes.dot_halves(lanes.as_floats(*sum), word, weights)),
-                    _ => {
-                        let (word, weights) = (lanes.as_floats(word), lanes.as_floats(weights));
-                        lanes.as_words(lanes.fma(word, weights, lanes.as_floats(*sum)))
-                    }
-                };
+    let mut tile = [[zero; VECTORS]; ROWS];
+    let mut column = rows.words.as_ptr();
+    for line in panel {
+        // The panel behind this one comes next: a model's weights do not fit into the caches that are near.
+        lanes.prefetch(std::ptr::from_ref(line).wrapping_add(panel.len()));
+        let mut line_words = [zero; VECTORS];
+        for (vector, words) in line_words.iter_mut().enumerate() {
+            *words = lanes.load_words(&line.0[from + vector * L::N..]);
+        }
+        for word in 0..words {
+            let mut weights = line_words;
+            if FORMAT == WIDENED {
+                for weights in &mut weights {
+                    *weights = lanes.as_words(lanes.halves(*weights)[word]);
+                }
             }
+            for (row, tile) in tile.iter_mut().enumerate() {
+                // SAFETY: row < ROWS, and this is the column of one of the panel's words: the last of these was seen to be there.
+                let word = lanes.splat_word(unsafe { *rows.of_row(column, row) });
+                for (sum, weights) in tile.iter_mut().zip(weights) {
+                    *sum = match FORMAT {
+                        INT8 => lanes.dot_bytes(*sum, word, weights),
+                        SHORTS => lanes.dot_shorts(*sum, word, weights),
+                        BF16 => {
+                            lanes.as_words(lanes.dot_halves(lanes.as_floats(*sum), word, weights))
+                        }
+                        _ => {
+                            let (word, weights) = (lanes.as_floats(word), lanes.as_floats(weights));
+                            lanes.as_words(lanes.fma(word, weights, lanes.as_floats(*sum)))
+                        }
+                    };
+                }
+            }
+            column = column.wrapping_add(rows.group);
         }
     }
     for (sums, tile) in sums.iter_mut().zip(tile) {
-        for (half, sum) in tile.into_iter().enumerate() {
-            let to = &mut sums.0[FROM + half * L::N..];
-            lanes.store_words(sum, to);
+        for (vector, sum) in tile.into_iter().enumerate() {
+            lanes.store_words(sum, &mut sums.0[from + vector * L::N..]);
         }
     }
 }

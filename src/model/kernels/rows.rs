@@ -11,22 +11,29 @@ at_every_level! {
 }
 
 at_every_level! {
-    /// Fills an operand that has its shape already with rows of `width` numbers.
+    /// Fills an operand that has its number of rows already with rows of `width` numbers.
     convert = convert_with(values: &[f32], width: usize, operand: &mut Operand)
 }
 
-/// Does the same with every vector of a row: its place, and the numbers; those beyond the end are `filler`. No function that takes
-/// a closure, as that might be compiled by itself, without the instructions of its level.
+/// Vectors of a row that are worked on side by side: a sum or an extreme waits for the one before it, so there are as many.
+const CHAINS: usize = 4;
+
+/// Does the same with every vector of a row: its place, the numbers, and the chain it belongs to; numbers beyond the end are `filler`. No
+/// function that takes a closure, as that might be compiled by itself, without the instructions of its level.
 macro_rules! each_vector {
-    ($lanes:ident, $row:expr, $filler:expr, |$at:pat_param, $x:ident| $body:expr) => {
-        let whole = $row.chunks_exact(L::N);
-        let rest = whole.remainder();
-        for (index, numbers) in whole.enumerate() {
-            let ($at, $x) = (index * L::N, $lanes.load(numbers));
-            $body;
+    ($lanes:ident, $row:expr, $filler:expr, |$at:pat_param, $x:ident, $chain:pat_param| $body:expr) => {
+        let blocks = $row.chunks_exact(CHAINS * L::N);
+        let rest = blocks.remainder();
+        for (block, numbers) in blocks.enumerate() {
+            for chain in 0..CHAINS {
+                let $at = (block * CHAINS + chain) * L::N;
+                let ($x, $chain) = ($lanes.load(&numbers[chain * L::N..]), chain);
+                $body;
+            }
         }
-        if !rest.is_empty() {
-            let ($at, $x) = ($row.len() - rest.len(), $lanes.load_part(rest, $filler));
+        for (index, numbers) in rest.chunks(L::N).enumerate() {
+            let $at = $row.len() - rest.len() + index * L::N;
+            let ($x, $chain) = ($lanes.load_part(numbers, $filler), 0);
             $body;
         }
     };
@@ -42,37 +49,45 @@ fn normalise_with<L: Lanes>(
 ) {
     let width = weight.len();
     for row in values.chunks_exact_mut(width) {
-        let mut sum = lanes.splat(0.0);
-        each_vector!(lanes, row, 0.0, |_, x| sum = lanes.add(sum, x));
-        let mean = lanes.sum(sum) / width as f32;
-        let mut squares = lanes.splat(0.0);
+        let mut sums = [lanes.splat(0.0); CHAINS];
+        each_vector!(lanes, row, 0.0, |_, x, chain| sums[chain] =
+            lanes.add(sums[chain], x));
+        let mean = together(lanes, sums) / width as f32;
+        let mut squares = [lanes.splat(0.0); CHAINS];
         // Beyond the end stands the mean, which adds nothing.
-        each_vector!(lanes, row, mean, |_, x| {
+        each_vector!(lanes, row, mean, |_, x, chain| {
             let x = lanes.sub(x, lanes.splat(mean));
-            squares = lanes.fma(x, x, squares);
+            squares[chain] = lanes.fma(x, x, squares[chain]);
         });
         let mean = lanes.splat(mean);
-        let variance = lanes.sum(squares) / width as f32;
+        let variance = together(lanes, squares) / width as f32;
         let scale = lanes.splat(1.0 / (variance + epsilon).sqrt());
         for ((numbers, weight), bias) in row
             .chunks_mut(L::N)
             .zip(weight.chunks(L::N))
             .zip(bias.chunks(L::N))
         {
-            if numbers.len() == L::N {
-                let x = lanes.mul(lanes.sub(lanes.load(numbers), mean), scale);
-                lanes.store(lanes.fma(x, lanes.load(weight), lanes.load(bias)), numbers);
-            } else {
-                let x = lanes.mul(lanes.sub(lanes.load_part(numbers, 0.0), mean), scale);
-                let (weight, bias) = (lanes.load_part(weight, 0.0), lanes.load_part(bias, 0.0));
-                lanes.store_part(lanes.fma(x, weight, bias), numbers);
-            }
+            let x = lanes.mul(lanes.sub(lanes.load_part(numbers, 0.0), mean), scale);
+            let (weight, bias) = (lanes.load_part(weight, 0.0), lanes.load_part(bias, 0.0));
+            lanes.store_part(lanes.fma(x, weight, bias), numbers);
         }
     }
 }
 
+/// The sum of all chains and lanes.
+#[inline(always)]
+fn together<L: Lanes>(lanes: L, [a, b, c, d]: [L::F; CHAINS]) -> f32 {
+    lanes.sum(lanes.add(lanes.add(a, b), lanes.add(c, d)))
+}
+
 #[inline(always)]
 fn convert_with<L: Lanes>(lanes: L, values: &[f32], width: usize, operand: &mut Operand) {
+    let widened = operand.format == Format::Bf16 && !L::HALVES;
+    operand.groups = match widened {
+        true => width.next_multiple_of(2),
+        false => width.div_ceil(operand.format.in_a_word()),
+    };
+    operand.words.resize(operand.rows * operand.groups, 0);
     let rows = values.chunks_exact(width);
     let words = operand.words.chunks_exact_mut(operand.groups);
     for ((row, words), scales) in rows.zip(words).zip(&mut operand.scales) {
@@ -80,30 +95,35 @@ fn convert_with<L: Lanes>(lanes: L, values: &[f32], width: usize, operand: &mut 
         words[operand.groups - 1] = 0;
         match operand.format {
             Format::Int8 => {
-                let mut lowest = lanes.splat(f32::INFINITY);
-                let mut highest = lanes.splat(f32::NEG_INFINITY);
-                each_vector!(lanes, row, row[0], |_, x| {
-                    lowest = lanes.min(lowest, x);
-                    highest = lanes.max(highest, x);
+                let mut lowest = [lanes.splat(f32::INFINITY); CHAINS];
+                let mut highest = [lanes.splat(f32::NEG_INFINITY); CHAINS];
+                each_vector!(lanes, row, row[0], |_, x, chain| {
+                    lowest[chain] = lanes.min(lowest[chain], x);
+                    highest[chain] = lanes.max(highest[chain], x);
                 });
-                let (lowest, highest) = (lanes.lowest(lowest), lanes.highest(highest));
+                let ([a, b, c, d], [e, f, g, h]) = (lowest, highest);
+                let lowest = lanes.lowest(lanes.min(lanes.min(a, b), lanes.min(c, d)));
+                let highest = lanes.highest(lanes.max(lanes.max(e, f), lanes.max(g, h)));
                 let range = highest - lowest;
                 let steps = if range > 0.0 { 255.0 / range } else { 0.0 };
                 *scales = [range / 255.0, lowest];
                 let (steps, from) = (lanes.splat(steps), lanes.splat(lowest));
                 let bytes = &mut bytes(words)[..width];
-                each_vector!(lanes, row, lowest, |at, x| {
+                each_vector!(lanes, row, lowest, |at, x, _| {
                     // No fused operation: a number halfway between two bytes must fall to the same side at every level.
                     lanes.store_bytes(lanes.mul(lanes.sub(x, from), steps), &mut bytes[at..]);
                 });
+            }
+            Format::Bf16 if widened => {
+                let floats = &mut floats(words)[..width];
+                each_vector!(lanes, row, 0.0, |at, x, _| lanes
+                    .store_part(lanes.round_to_halves(x), &mut floats[at..]));
             }
             Format::Bf16 => {
                 in_halves(lanes, row, words);
             }
             Format::F32 => {
-                for (word, x) in words.iter_mut().zip(row) {
-                    *word = x.to_bits();
-                }
+                floats(words).copy_from_slice(row);
             }
         }
     }
@@ -111,10 +131,15 @@ fn convert_with<L: Lanes>(lanes: L, values: &[f32], width: usize, operand: &mut 
 
 /// Writes a row's numbers as bf16, two a word; a last half without a number stays as it is.
 #[inline(always)]
-pub(super) fn in_halves<L: Lanes>(lanes: L, row: &[f32], words: &mut [u32]) {
+fn in_halves<L: Lanes>(lanes: L, row: &[f32], words: &mut [u32]) {
     let halves = &mut halves(words)[..row.len()];
-    each_vector!(lanes, row, 0.0, |at, x| lanes
+    each_vector!(lanes, row, 0.0, |at, x, _| lanes
         .store_halves(x, &mut halves[at..]));
+}
+
+fn floats(words: &mut [u32]) -> &mut [f32] {
+    // SAFETY: both have the same size and alignment, and any bits are either.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len()) }
 }
 
 fn bytes(words: &mut [u32]) -> &mut [u8] {
@@ -122,7 +147,8 @@ fn bytes(words: &mut [u32]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len() * 4) }
 }
 
-fn halves(words: &mut [u32]) -> &mut [u16] {
+/// Words as halves of 16 bits.
+pub(super) fn halves(words: &mut [u32]) -> &mut [u16] {
     // SAFETY: a word is aligned for a half, any bits are a half, and a word is two of them.
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len() * 2) }
 }
