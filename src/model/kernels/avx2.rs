@@ -1,6 +1,6 @@
 //! [`Lanes`] in AVX2 with FMA: eight numbers at once.
 
-use super::lanes::Lanes;
+use super::lanes::{self, Lanes};
 use std::arch::x86_64::*;
 
 /// The proof that this processor has AVX2 and FMA. Only this file can make one.
@@ -218,10 +218,7 @@ impl Lanes for Avx2 {
                 _mm256_extracti128_si256::<1>(words),
             ))
         };
-        match to.first_chunk_mut() {
-            Some(to) => *to = shorts,
-            None => to.copy_from_slice(&shorts[..to.len()]),
-        }
+        lanes::put(shorts, to);
     }
     #[inline(always)]
     fn pair_shorts(self, first: __m256, second: __m256) -> __m256i {
@@ -240,10 +237,7 @@ impl Lanes for Avx2 {
             );
             (_mm_cvtsi128_si64(_mm_packus_epi16(halves, halves)) as u64).to_le_bytes()
         });
-        match to.first_chunk_mut() {
-            Some(to) => *to = bytes,
-            None => to.copy_from_slice(&bytes[..to.len()]),
-        }
+        lanes::put(bytes, to);
     }
     #[inline(always)]
     fn round_to_halves(self, a: __m256) -> __m256 {

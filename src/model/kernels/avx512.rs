@@ -287,10 +287,7 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
         let shorts: [u16; 16] = unsafe {
             std::mem::transmute::<__m256i, [u16; 16]>(_mm512_cvtepi32_epi16(_mm512_cvtps_epi32(a)))
         };
-        match to.first_chunk_mut() {
-            Some(to) => *to = shorts,
-            None => to.copy_from_slice(&shorts[..to.len()]),
-        }
+        lanes::put(shorts, to);
     }
     #[inline(always)]
     fn pair_shorts(self, first: __m512, second: __m512) -> __m512i {
@@ -306,10 +303,7 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
         let bytes: [u8; 16] = unsafe {
             std::mem::transmute::<__m128i, [u8; 16]>(_mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)))
         };
-        match to.first_chunk_mut() {
-            Some(to) => *to = bytes,
-            None => to.copy_from_slice(&bytes[..to.len()]),
-        }
+        lanes::put(bytes, to);
     }
     #[inline(always)]
     fn store_halves(self, a: __m512, to: &mut [u16]) {
@@ -319,9 +313,6 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
         // SAFETY: a `__m256bh` is sixteen halves, and with BF16 `self` is the proof of the instruction.
         let halves: [u16; 16] =
             unsafe { std::mem::transmute::<__m256bh, [u16; 16]>(_mm512_cvtneps_pbh(a)) };
-        match to.first_chunk_mut() {
-            Some(to) => *to = halves,
-            None => to.copy_from_slice(&halves[..to.len()]),
-        }
+        lanes::put(halves, to);
     }
 }

@@ -5,6 +5,15 @@ pub(super) fn pair(first: u16, second: u16) -> u32 {
     u32::from(first) | u32::from(second) << 16
 }
 
+/// Writes as many of a vector's numbers as a slice has room for.
+#[inline(always)]
+pub(super) fn put<T: Copy, const N: usize>(vector: [T; N], to: &mut [T]) {
+    match to.first_chunk_mut() {
+        Some(to) => *to = vector,
+        None => to.copy_from_slice(&vector[..to.len()]),
+    }
+}
+
 /// [`Lanes::store_halves`] where no instruction does it.
 #[inline(always)]
 pub(super) fn store_halves<L: Lanes>(lanes: L, a: L::F, to: &mut [u16]) {
