@@ -262,27 +262,22 @@ fn columns<L: Lanes, const FORMAT: u8>(
 ) {
     let zeros = [0.0; CHANNELS];
     let steps = lanes.splat(1.0 / step);
-    macro_rules! row {
-        ($row:expr) => {
-            if $row < count {
-                &rows.values[$row * rows.stride..][..width]
-            } else {
-                &zeros[..width]
-            }
-        };
-    }
+    let row = |row: usize| match row < count {
+        true => &rows.values[row * rows.stride..][..width],
+        false => &zeros[..width],
+    };
     for (index, line) in lines.iter_mut().enumerate() {
         if FORMAT == SHORTS {
-            let pairs = row!(2 * index)
+            let pairs = row(2 * index)
                 .chunks(L::N)
-                .zip(row!(2 * index + 1).chunks(L::N));
+                .zip(row(2 * index + 1).chunks(L::N));
             for ((first, second), words) in pairs.zip(line.0.chunks_mut(L::N)) {
                 let first = lanes.mul(lanes.load_part(first, 0.0), steps);
                 let second = lanes.mul(lanes.load_part(second, 0.0), steps);
                 lanes.store_words(lanes.pair_shorts(first, second), words);
             }
         } else {
-            for (numbers, words) in row!(index).chunks(L::N).zip(line.0.chunks_mut(L::N)) {
+            for (numbers, words) in row(index).chunks(L::N).zip(line.0.chunks_mut(L::N)) {
                 lanes.store_words(lanes.as_words(lanes.load_part(numbers, 0.0)), words);
             }
         }
@@ -355,18 +350,12 @@ fn softmax<L: Lanes, const FORMAT: u8>(
         let [a, b, c, d] = highest;
         let highest = lanes.max(lanes.max(a, b), lanes.max(c, d));
         let shift = lanes.sub(lanes.splat(bits), lanes.mul(highest, scale));
-        macro_rules! weight {
-            ($line:expr) => {{
-                let scores = numbers_of::<L, FORMAT>(lanes, &$line.0[from..]);
-                lanes.exp2(lanes.fma(scores, scale, shift))
-            }};
-        }
         let mut sum = lanes.splat(0.0);
         if FORMAT == SHORTS {
             for pair in 0..scores.len().div_ceil(2) {
-                let first = weight!(scores[2 * pair]);
+                let first = weight::<L, FORMAT>(lanes, &scores[2 * pair].0[from..], scale, shift);
                 let second = match scores.get(2 * pair + 1) {
-                    Some(line) => weight!(line),
+                    Some(line) => weight::<L, FORMAT>(lanes, &line.0[from..], scale, shift),
                     None => lanes.splat(0.0),
                 };
                 sum = lanes.add(sum, lanes.add(first, second));
@@ -375,7 +364,7 @@ fn softmax<L: Lanes, const FORMAT: u8>(
             }
         } else {
             for line in scores.iter_mut() {
-                let weight = weight!(line);
+                let weight = weight::<L, FORMAT>(lanes, &line.0[from..], scale, shift);
                 sum = lanes.add(sum, weight);
                 lanes.store_words(lanes.as_words(weight), &mut line.0[from..]);
             }
@@ -383,6 +372,12 @@ fn softmax<L: Lanes, const FORMAT: u8>(
         lanes.store(sum, &mut sums[from..]);
     }
     sums
+}
+
+/// 2 to the power of scores times `scale` plus `shift`.
+#[inline(always)]
+fn weight<L: Lanes, const FORMAT: u8>(lanes: L, scores: &[u32], scale: L::F, shift: L::F) -> L::F {
+    lanes.exp2(lanes.fma(numbers_of::<L, FORMAT>(lanes, scores), scale, shift))
 }
 
 fn bits(floats: &[f32]) -> &[u32] {

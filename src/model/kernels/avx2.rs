@@ -128,10 +128,6 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch<T>(self, from: *const T) {
-        super::avx512::prefetch(from);
-    }
-    #[inline(always)]
     fn splat_word(self, word: u32) -> __m256i {
         avx2!(_mm256_set1_epi32(word as i32))
     }

@@ -48,15 +48,6 @@ macro_rules! avx512 {
     };
 }
 
-/// [`Lanes::prefetch`] of any processor of this kind.
-#[inline(always)]
-pub(super) fn prefetch<T>(from: *const T) {
-    for bytes in [0, 64] {
-        // SAFETY: nothing is read: an address that is none is as good.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_byte_add(bytes).cast()) };
-    }
-}
-
 /// Not the intrinsic: the compiler (LLVM 22) makes two instructions of every other one, to save a latency that nothing waits for.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
@@ -168,10 +159,6 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     }
 
     #[inline(always)]
-    fn prefetch<T>(self, from: *const T) {
-        prefetch(from);
-    }
-    #[inline(always)]
     fn splat_word(self, word: u32) -> __m512i {
         avx512!(_mm512_set1_epi32(word as i32))
     }
@@ -258,17 +245,15 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     }
     #[inline(always)]
     fn dot_halves(self, sum: __m512, a: __m512i, b: __m512i) -> __m512 {
-        if BF16 {
-            // SAFETY: with BF16 `self` is the proof of that instruction too; the types differ in name only.
-            return unsafe {
-                _mm512_dpbf16_ps(
-                    sum,
-                    std::mem::transmute::<__m512i, __m512bh>(a),
-                    std::mem::transmute::<__m512i, __m512bh>(b),
-                )
-            };
+        assert!(BF16);
+        // SAFETY: with BF16 `self` is the proof of that instruction too; the types differ in name only.
+        unsafe {
+            _mm512_dpbf16_ps(
+                sum,
+                std::mem::transmute::<__m512i, __m512bh>(a),
+                std::mem::transmute::<__m512i, __m512bh>(b),
+            )
         }
-        lanes::dot_halves(self, sum, a, b)
     }
     #[inline(always)]
     fn larger_size(self, before: __m512i, a: __m512) -> __m512i {
@@ -307,9 +292,7 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     }
     #[inline(always)]
     fn store_halves(self, a: __m512, to: &mut [u16]) {
-        if !BF16 {
-            return lanes::store_halves(self, a, to);
-        }
+        assert!(BF16);
         // SAFETY: a `__m256bh` is sixteen halves, and with BF16 `self` is the proof of the instruction.
         let halves: [u16; 16] =
             unsafe { std::mem::transmute::<__m256bh, [u16; 16]>(_mm512_cvtneps_pbh(a)) };

@@ -1,6 +1,6 @@
 //! The vectors that kernels are written over.
 
-/// A word of two bf16.
+/// A word of two halves of 16 bits.
 pub(super) fn pair(first: u16, second: u16) -> u32 {
     u32::from(first) | u32::from(second) << 16
 }
@@ -12,23 +12,6 @@ pub(super) fn put<T: Copy, const N: usize>(vector: [T; N], to: &mut [T]) {
         Some(to) => *to = vector,
         None => to.copy_from_slice(&vector[..to.len()]),
     }
-}
-
-/// [`Lanes::store_halves`] where no instruction does it.
-#[inline(always)]
-pub(super) fn store_halves<L: Lanes>(lanes: L, a: L::F, to: &mut [u16]) {
-    let mut numbers = [0.0; 16];
-    lanes.store(lanes.round_to_halves(a), &mut numbers);
-    for (to, number) in to.iter_mut().zip(&numbers[..L::N]) {
-        *to = (number.to_bits() >> 16) as u16;
-    }
-}
-
-/// [`Lanes::dot_halves`] where no instruction does it.
-#[inline(always)]
-pub(super) fn dot_halves<L: Lanes>(lanes: L, sum: L::F, a: L::W, b: L::W) -> L::F {
-    let ([low_a, high_a], [low_b, high_b]) = (lanes.halves(a), lanes.halves(b));
-    lanes.fma(high_a, high_b, lanes.fma(low_a, low_b, sum))
 }
 
 /// A vector unit: `N` numbers of 32 bits are worked on at once. A value of an implementing type is the proof that the
@@ -79,10 +62,6 @@ pub(in crate::model) trait Lanes: Copy {
     /// The smallest lane.
     fn lowest(self, a: Self::F) -> f32;
 
-    /// Has 128 bytes brought into the second cache, if there is such memory.
-    #[inline(always)]
-    fn prefetch<T>(self, _from: *const T) {}
-
     /// The same word in all lanes.
     fn splat_word(self, word: u32) -> Self::W;
     /// The first `N` words of a slice, which must have them.
@@ -115,15 +94,15 @@ pub(in crate::model) trait Lanes: Copy {
     fn round_to_halves(self, a: Self::F) -> Self::F;
     /// The two bf16 of each word as numbers, that of the lower half first.
     fn halves(self, words: Self::W) -> [Self::F; 2];
-    /// `sum` + the products of two bf16 of `a` with two of `b`.
+    /// `sum` + the products of two bf16 of `a` with two of `b`. Only where [`HALVES`](Self::HALVES) says so.
     #[inline(always)]
-    fn dot_halves(self, sum: Self::F, a: Self::W, b: Self::W) -> Self::F {
-        dot_halves(self, sum, a, b)
+    fn dot_halves(self, _sum: Self::F, _a: Self::W, _b: Self::W) -> Self::F {
+        unreachable!("products of bf16, which this level does not have")
     }
-    /// Numbers as bf16, to the nearest, ties to even: as many as the slice has room for, up to `N`.
+    /// Numbers as bf16, to the nearest, ties to even: as many as the slice has room for, up to `N`. Only where [`HALVES`](Self::HALVES) says so.
     #[inline(always)]
-    fn store_halves(self, a: Self::F, to: &mut [u16]) {
-        store_halves(self, a, to);
+    fn store_halves(self, _a: Self::F, _to: &mut [u16]) {
+        unreachable!("rows of bf16, which this level does not have")
     }
     /// 2 to the power of `a`, up to 127. Relative error below 2e-7; what is below 2^-126 may be 0 or 2^-126.
     #[inline(always)]

@@ -5,7 +5,7 @@
 //!
 //! All of squall's `unsafe` code is in this module: instructions that not every processor has (`avx2.rs`, `avx512.rs`),
 //! calls of functions compiled for them (the macro `at_every_level` below), and the rows that a tile of a product reads
-//! (`product.rs`).
+//! and the lines it has brought near (`product.rs`).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
